@@ -1,0 +1,11 @@
+"""The bundle itself: its format, its trust and its command; knows neither of its two sides.
+
+errors, limits, digest, files, places    what everything stands on
+manifest, statement, envelope            what is inside, what is signed, the signatures
+keys, signing                            public keys; private keys
+archive, tar                             head, table, frames; the tar dialect inside them
+trust, verify                            the host's policy; bytes + policy -> VerifiedBundle
+console, cli                             the output sink; the `airgap` command
+"""
+
+__all__: list[str] = []

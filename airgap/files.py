@@ -1,0 +1,78 @@
+"""Files that are there whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from airgap.errors import AirgapError, UsageError
+
+
+@contextmanager
+def written_whole(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """An open binary file that becomes `path` when the block ends, and vanishes when it fails.
+
+    The temporary file lies in the same folder (`.NAME.XXXX.tmp`), is made with O_EXCL and
+    O_NOFOLLOW, and readable and writable, so that what was written can be read back.
+
+    Raises:
+        AirgapError: the folder or the file cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(temporary, flags, mode)
+    except OSError as error:
+        raise AirgapError(f"cannot write '{path}': {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w+b") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise AirgapError(f"cannot write '{path}': {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write a small file so that a crash leaves the old one or the new one."""
+    with written_whole(path, mode=mode) as stream:
+        stream.write(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bounded(path: Path, limit: int, what: str) -> bytes:
+    """A small file of the user's, whole.
+
+    Args:
+        path: the file.
+        limit: its largest size in bytes.
+        what: what it is, for the error ("a profile").
+
+    Raises:
+        UsageError: it is not there, is no regular file, or is larger.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            content = stream.read(limit + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read '{path}' as {what}: {error.strerror}") from error
+    if len(content) > limit:
+        raise UsageError(f"'{path}' is too large for {what}: more than {limit} bytes")
+    return content

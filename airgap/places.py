@@ -1,0 +1,45 @@
+"""Where things lie: the isolated host's root, the builder's keys and download cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+SYSTEM_ROOT: Final = Path("/var/lib/airgap")
+SYSTEM_TRUST: Final = Path("/etc/airgap/trust")
+
+
+def isolated_root(option: Path | None) -> Path:
+    """The one root of an isolated host.
+
+    `--root`, else AIRGAP_ROOT, else /var/lib/airgap where it is writable, else the user's
+    data folder (XDG_DATA_HOME).
+    """
+    if option is not None:
+        return option.absolute()
+    if named := os.environ.get("AIRGAP_ROOT"):
+        return Path(named).absolute()
+    if os.access(SYSTEM_ROOT, os.W_OK):
+        return SYSTEM_ROOT
+    return _xdg("XDG_DATA_HOME", ".local/share") / "airgap"
+
+
+def download_cache() -> Path:
+    """The builder's files by SHA-256: AIRGAP_CACHE, else `airgap` in the user's cache folder."""
+    if named := os.environ.get("AIRGAP_CACHE"):
+        return Path(named).absolute()
+    return _xdg("XDG_CACHE_HOME", ".cache") / "airgap"
+
+
+def key_folder() -> Path:
+    """Where `keygen` puts keys and `--key NAME` finds them: AIRGAP_KEYS, else the user's config."""
+    if named := os.environ.get("AIRGAP_KEYS"):
+        return Path(named).absolute()
+    return _xdg("XDG_CONFIG_HOME", ".config") / "airgap" / "keys"
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    """A base folder of the XDG specification, which wants relative values ignored."""
+    named = os.environ.get(variable, "")
+    return Path(named) if named.startswith("/") else Path.home() / fallback
