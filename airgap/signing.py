@@ -1,0 +1,149 @@
+"""Private keys: make, save, load, sign. Nothing on the way of verify and mount imports this.
+
+A signer has one key of each algorithm, each in a PEM file of its own that openssl reads as well:
+`NAME.ed25519.key`, `NAME.ecdsa-p384.key`, `NAME.ml-dsa-87.key`, and `.pub` beside each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from airgap import keys, limits
+from airgap.envelope import Envelope, Signature
+from airgap.errors import UsageError
+from airgap.files import read_bounded, write_whole
+from airgap.keys import PublicKey
+
+_Material = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | mldsa.MLDSA87PrivateKey
+
+
+@dataclass(frozen=True)
+class PrivateKey:
+    """A private key of one of our algorithms, with its public half."""
+
+    public: PublicKey
+    _material: _Material
+
+    def sign(self, message: bytes) -> Signature:
+        """This key's signature over `message`, in its one accepted encoding."""
+        if isinstance(self._material, ec.EllipticCurvePrivateKey):
+            value = keys.lowest_form(self._material.sign(message, ec.ECDSA(hashes.SHA384())))
+        else:
+            value = self._material.sign(message)
+        return Signature(self.public.key_id, value)
+
+    def to_pem(self, passphrase: bytes | None) -> bytes:
+        """The key as PKCS #8 PEM, encrypted where a passphrase is given."""
+        encryption: KeySerializationEncryption = NoEncryption()
+        if passphrase is not None:
+            encryption = BestAvailableEncryption(passphrase)
+        return self._material.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def generate(algorithm: str) -> PrivateKey:
+    """A new private key of `ed25519`, `ecdsa-p384` or `ml-dsa-87`."""
+    material: _Material
+    match algorithm:
+        case keys.ED25519:
+            material = ed25519.Ed25519PrivateKey.generate()
+        case keys.ECDSA_P384:
+            material = ec.generate_private_key(ec.SECP384R1())
+        case keys.ML_DSA_87:
+            material = mldsa.MLDSA87PrivateKey.generate()
+        case _:
+            raise UsageError(f"'{algorithm}' is none of {', '.join(keys.ALGORITHMS)}")
+    return PrivateKey(keys.from_material(material.public_key()), material)
+
+
+def save(folder: Path, name: str, key: PrivateKey, passphrase: bytes | None) -> tuple[Path, Path]:
+    """Write `NAME.ALGORITHM.key` (mode 0600) and `.pub`; returns both paths.
+
+    Raises:
+        UsageError: one of them is there already; a key is never overwritten.
+    """
+    private = folder / f"{name}.{key.public.algorithm}.key"
+    public = private.with_suffix(".pub")
+    for path in (private, public):
+        if path.exists():
+            raise UsageError(
+                f"'{path}' is there already, and a key is never overwritten",
+                hint="choose another NAME, or move the old key away",
+            )
+    write_whole(private, key.to_pem(passphrase), mode=0o600)
+    write_whole(public, key.public.pem.encode())
+    return private, public
+
+
+def find(named: str, folder: Path) -> tuple[Path, ...]:
+    """The private key files that `--key` names: a file, or a NAME in the key folder.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if "/" in named or Path(named).is_file():
+        return (Path(named),)
+    found = tuple(
+        path
+        for algorithm in keys.ALGORITHMS
+        if (path := folder / f"{named}.{algorithm}.key").is_file()
+    )
+    if not found:
+        known = sorted({path.name.split(".")[0] for path in folder.glob("*.key")})
+        raise UsageError(
+            f"no private key '{named}' in '{folder}'; there: {', '.join(known) or 'none'}",
+            hint=f"airgap keygen {named}",
+        )
+    return found
+
+
+def load(path: Path, passphrase: bytes | None) -> PrivateKey:
+    """Load a private key from PEM.
+
+    Args:
+        path: the file.
+        passphrase: what decrypts it; None for a key that is not encrypted.
+
+    Raises:
+        UsageError: the file is no such key, or the passphrase is wrong or missing.
+    """
+    content = read_bounded(path, limits.KEY_FILE, "a private key")
+    if passphrase is not None and not is_encrypted(content):
+        passphrase = None
+    try:
+        material = load_pem_private_key(content, passphrase)
+    except TypeError as error:
+        raise UsageError(
+            f"'{path}' is encrypted, and no passphrase was given",
+            hint="--passphrase-file FILE, or --passphrase-fd N, or answer the prompt",
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        why = "the passphrase is wrong" if is_encrypted(content) else "it is no private key in PEM"
+        raise UsageError(f"cannot load '{path}': {why}") from error
+    public = keys.from_material(material.public_key() if hasattr(material, "public_key") else None)
+    assert isinstance(material, _Material)  # noqa: S101 - from_material has refused all others
+    return PrivateKey(public, material)
+
+
+def is_encrypted(content: bytes) -> bool:
+    """Whether a PEM private key needs a passphrase."""
+    return b"ENCRYPTED" in content
+
+
+def sign(envelope: Envelope, private: Iterable[PrivateKey]) -> Envelope:
+    """The envelope with a signature of each key over its statement."""
+    message = envelope.message
+    return envelope.signed_also(key.sign(message) for key in private)
