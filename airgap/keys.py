@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
@@ -83,9 +83,9 @@ def lowest_form(signature: bytes) -> bytes:
     """
     try:
         r, s = decode_dss_signature(signature)
-    except ValueError:
+        return encode_dss_signature(r, min(s, P384_ORDER - s))
+    except ValueError:  # no DER, or an s beyond the order, whose counterpart is negative
         return b""
-    return encode_dss_signature(r, min(s, P384_ORDER - s))
 
 
 def from_material(material: object) -> PublicKey:
@@ -126,7 +126,7 @@ def load_public_keys(content: bytes, where: str) -> tuple[PublicKey, ...]:
             )
         try:
             material = load_pem_public_key(block[0])
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise UsageError(f"'{where}' holds a public key that cannot be read") from error
         keys.append(from_material(material))
     if not keys:

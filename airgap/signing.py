@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from airgap import keys, limits
+from airgap import keys, limits, passphrase
 from airgap.envelope import Envelope, Signature
 from airgap.errors import UsageError
 from airgap.files import read_bounded, write_whole
@@ -69,23 +69,23 @@ def generate(algorithm: str) -> PrivateKey:
     return PrivateKey(keys.from_material(material.public_key()), material)
 
 
-def save(folder: Path, name: str, key: PrivateKey, passphrase: bytes | None) -> tuple[Path, Path]:
-    """Write `NAME.ALGORITHM.key` (mode 0600) and `.pub`; returns both paths.
+def save(folder: Path, name: str, private: Iterable[PrivateKey], secret: bytes | None) -> None:
+    """Write `NAME.ALGORITHM.key` (mode 0600) and `.pub` for each key into `folder`.
 
     Raises:
-        UsageError: one of them is there already; a key is never overwritten.
+        UsageError: one of the files is there already; a key is never overwritten.
     """
-    private = folder / f"{name}.{key.public.algorithm}.key"
-    public = private.with_suffix(".pub")
-    for path in (private, public):
+    paths = {folder / f"{name}.{key.public.algorithm}.key": key for key in private}
+    for path in (*paths, *(path.with_suffix(".pub") for path in paths)):
         if path.exists():
             raise UsageError(
                 f"'{path}' is there already, and a key is never overwritten",
                 hint="choose another NAME, or move the old key away",
             )
-    write_whole(private, key.to_pem(passphrase), mode=0o600)
-    write_whole(public, key.public.pem.encode())
-    return private, public
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path, key in paths.items():
+        write_whole(path, key.to_pem(secret), mode=0o600)
+        write_whole(path.with_suffix(".pub"), key.public.pem.encode())
 
 
 def find(named: str, folder: Path) -> tuple[Path, ...]:
@@ -110,21 +110,19 @@ def find(named: str, folder: Path) -> tuple[Path, ...]:
     return found
 
 
-def load(path: Path, passphrase: bytes | None) -> PrivateKey:
+def load(path: Path, secret: bytes | None) -> PrivateKey:
     """Load a private key from PEM.
 
     Args:
         path: the file.
-        passphrase: what decrypts it; None for a key that is not encrypted.
+        secret: the passphrase that decrypts it; None for a key that is not encrypted.
 
     Raises:
         UsageError: the file is no such key, or the passphrase is wrong or missing.
     """
     content = read_bounded(path, limits.KEY_FILE, "a private key")
-    if passphrase is not None and not is_encrypted(content):
-        passphrase = None
     try:
-        material = load_pem_private_key(content, passphrase)
+        material = load_pem_private_key(content, secret if is_encrypted(content) else None)
     except TypeError as error:
         raise UsageError(
             f"'{path}' is encrypted, and no passphrase was given",
@@ -136,6 +134,27 @@ def load(path: Path, passphrase: bytes | None) -> PrivateKey:
     public = keys.from_material(material.public_key() if hasattr(material, "public_key") else None)
     assert isinstance(material, _Material)  # noqa: S101 - from_material has refused all others
     return PrivateKey(public, material)
+
+
+def unlock(
+    named: str, folder: Path, file: Path | None, descriptor: int | None
+) -> tuple[PrivateKey, ...]:
+    """The private keys of a signer, asking for one passphrase where they are encrypted.
+
+    Args:
+        named: what `--key` says: a NAME in the key folder, or a file.
+        folder: the key folder.
+        file: where `--passphrase-file` has the passphrase.
+        descriptor: where `--passphrase-fd` has it.
+
+    Raises:
+        UsageError: there is no such key, or the passphrase is wrong.
+    """
+    paths = find(named, folder)
+    secret = None
+    if any(is_encrypted(read_bounded(path, limits.KEY_FILE, "a private key")) for path in paths):
+        secret = passphrase.read(f"the keys of '{named}'", file, descriptor)
+    return tuple(load(path, secret) for path in paths)
 
 
 def is_encrypted(content: bytes) -> bool:

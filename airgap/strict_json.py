@@ -31,7 +31,8 @@ def compact(value: Any) -> bytes:
 def readable(value: Any) -> bytes:
     """The canonical form that a person reads: sorted, two spaces, UTF-8, one final newline."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
+    # Half of a surrogate pair can be escaped in JSON and has no UTF-8: so it reads as another.
+    return text.encode(errors="surrogatepass") + b"\n"
 
 
 def parse(data: bytes) -> Any:
@@ -212,7 +213,7 @@ def is_time(text: str) -> bool:
     if _TIME.fullmatch(text) is None:
         return False
     try:
-        return from_time(text).year >= 1980  # noqa: PLR2004 - before it, zip and FAT have no dates
+        return 1980 <= from_time(text).year <= 2107  # noqa: PLR2004 - the dates that zip and FAT have
     except ValueError:
         return False
 

@@ -79,8 +79,11 @@ class TrustStore:
         (a spare, a successor) change nothing about that.
 
         Raises:
-            UsageError: a key belongs to another signer already: one person would count twice.
+            UsageError: a key belongs to another signer already: one person would count twice; or
+                the name is none that the policy can hold.
         """
+        if not is_name(signer):
+            raise UsageError(f"signer '{signer}': expected [a-z0-9][a-z0-9._-]{{0,63}}")
         policy = self.load()
         for other in policy.signers.values():
             if other.name != signer and (twice := other.keys.keys() & {k.key_id for k in public}):

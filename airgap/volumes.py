@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,8 +93,8 @@ class Pipe:
             raise AssertionError(f"a pipe at {self._position} cannot go to {offset}")
         view = memoryview(buffer)
         while view:
-            count = self._stream.readinto(view)  # type: ignore[attr-defined]  # typeshed#5931
-            if not count:
+            count = self._take(view)
+            if count == 0:
                 raise _ended(self.name, self._position)
             view, self._position = view[count:], self._position + count
 
@@ -101,8 +102,23 @@ class Pipe:
         """Raise DamagedError where one more byte comes; an endless pipe is left at once."""
         if offset != self._position:
             raise AssertionError(f"a pipe at {self._position} does not end at {offset}")
-        if self._stream.read(1):
+        if self._take(memoryview(bytearray(1))):
             raise _follows(self.name, offset, "more")
+
+    def _take(self, view: memoryview) -> int:
+        """Read into `view` what comes next; how many bytes, 0 at the end."""
+        try:
+            count: int | None = self._stream.readinto(view)  # type: ignore[attr-defined]  # typeshed#5931
+        except OSError as error:
+            raise AirgapError(
+                f"cannot read '{self.name}' at byte {self._position}: {error.strerror}"
+            ) from error
+        if count is None:  # O_NONBLOCK: "nothing yet" must not pass for "nothing more"
+            raise AirgapError(
+                f"'{self.name}' does not wait for its bytes at byte {self._position}",
+                hint="cat BUNDLE | airgap verify -",
+            )
+        return count
 
 
 @contextmanager
@@ -120,6 +136,16 @@ def opened(path: Path) -> Iterator[OpenFile]:
         yield OpenFile(str(path), descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def source(path: Path) -> Iterator[Bytes]:
+    """A bundle that a command line names: its file, or `-` for standard input."""
+    if str(path) == "-":
+        yield Pipe("the pipe", sys.stdin.buffer)
+        return
+    with opened(path) as file:
+        yield file
 
 
 def _ended(name: str, at: int) -> DamagedError:

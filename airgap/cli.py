@@ -1,0 +1,154 @@
+"""The `airgap` command: its verbs, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from airgap.console import console
+from airgap.errors import AirgapError, UsageError
+from airgap.verbs import inspect, keygen, sign, trust, verify
+
+COMMANDS = "airgap.commands"
+"""The entry-point group through which each side adds its verbs."""
+
+CONNECTED = frozenset({"plan", "lock", "fetch", "build"})
+"""Verbs that are missing where the connected side is not installed."""
+
+
+class Verbs(TyperGroup):
+    """The verbs in the order of the data's path; a missing side's verb says where it belongs."""
+
+    order = (
+        *("plan", "lock", "fetch", "keygen", "build"),
+        *("inspect", "verify", "sign"),
+        *("trust", "mount", "list", "transcribe"),
+    )
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The verbs, sorted as the data travels."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: self.order.index(name) if name in self.order else 99)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The verb; raises UsageError for one whose side is not installed."""
+        command = super().get_command(ctx, cmd_name)
+        if command is None and cmd_name in CONNECTED:
+            raise UsageError(
+                f"`airgap {cmd_name}` belongs to the connected side, which is not installed here",
+                hint="on a connected machine: pip install 'airgap-bundler[bundler]'",
+            )
+        return command
+
+
+app = typer.Typer(
+    cls=Verbs,
+    name="airgap",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        console.data(f"airgap {metadata.version('airgap-bundler')}")
+        raise typer.Exit
+
+
+@app.callback()
+def airgap(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Carry speech models across an air gap, so that what crossed can be proven.
+
+    \b
+    On a connected machine:   airgap keygen NAME, airgap build PROFILE --key NAME
+    On the isolated host:     airgap trust init, airgap trust add …,
+                              airgap verify BUNDLE, airgap mount BUNDLE, airgap transcribe FILE
+
+    Exit codes: 0 done; 1 it failed; 2 the command line or a file of yours is wrong; 3 refused: not
+    to be trusted.
+    """
+
+
+def main() -> None:
+    """Run the command and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command with these arguments; returns its exit code."""
+    console.configure(as_json="--json" in arguments)
+    try:
+        _load_verbs()
+        code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except AirgapError as error:
+        console.fail(error)
+        return error.exit_code
+    except OSError as error:
+        return _broken_pipe() if error.errno == errno.EPIPE else _failed(error)
+    except KeyboardInterrupt:
+        console.warn("interrupted; nothing half-written is left")
+        return 130
+    except Exception as error:  # noqa: BLE001 - the last handler: it words every other error
+        return _unexpected(error)
+    return code if isinstance(code, int) else 0
+
+
+def _load_verbs() -> None:
+    """Register our verbs and those of the sides that are installed, once."""
+    if app.registered_commands:
+        return
+    for verb in (verify, inspect, sign, keygen, trust):
+        verb.register(app)
+    for entry in metadata.entry_points(group=COMMANDS):
+        try:
+            register = entry.load()
+        except ModuleNotFoundError as error:
+            if error.name not in {"bundler", "runtime"}:  # an image carries one side alone
+                raise
+            continue
+        register(app)
+
+
+def _failed(error: OSError) -> int:
+    """An error of the operating system that no module knew more about."""
+    subject = f"'{error.filename}': " if error.filename else ""
+    hint = "free some space, then run it again" if error.errno == errno.ENOSPC else None
+    console.fail(AirgapError(f"{subject}{error.strerror or error}", hint=hint))
+    return AirgapError.exit_code
+
+
+def _broken_pipe() -> int:
+    """Whoever read our output has gone (`airgap list | head`): end without a word, like cat."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + 13
+
+
+def _unexpected(error: Exception) -> int:
+    """The command line's own errors are the parser's to word; anything else is our mistake."""
+    code = getattr(error, "exit_code", None)
+    if isinstance(code, int):
+        if callable(format_message := getattr(error, "format_message", None)):
+            context = getattr(error, "ctx", None)
+            hint = f"{context.command_path} --help" if context else "airgap --help"
+            console.fail(UsageError(format_message(), hint=hint))
+        return code
+    traceback.print_exc()
+    console.fail(AirgapError(f"{type(error).__name__}: {error}", hint="this is a bug of airgap's"))
+    return AirgapError.exit_code

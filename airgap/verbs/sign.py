@@ -1,0 +1,164 @@
+"""`airgap sign`: add a signature to a bundle, with a key here or one that is elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airgap.console import console
+from airgap.verbs import options
+
+if TYPE_CHECKING:
+    from airgap.envelope import Envelope
+    from airgap.head import HeadSlot
+
+Keys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key",
+        help="Sign as NAME, with all keys that `airgap keygen NAME` made; or with the key in a "
+        "file. May be given again.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("sign")(sign)
+
+
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="The .tar.zst file.")],
+    key: Keys = None,
+    passphrase_file: options.PassphraseFile = None,
+    passphrase_fd: options.PassphraseFd = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write what is to be signed to FILE, for a key elsewhere."),
+    ] = None,
+    import_: Annotated[
+        Path | None,
+        typer.Option("--import", help="Add the signature in FILE, made elsewhere over --export's."),
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(help="Public key of the imported signature.")
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Check a bundle to its last byte, then add a signature to its head.
+
+    Nothing else of it changes. A key on another machine or in an HSM signs what --export writes;
+    --import brings its signature back.
+
+    \b
+    airgap sign demo-1.0.0.tar.zst --key officer
+    airgap sign demo-1.0.0.tar.zst --export demo.pae
+    openssl pkeyutl -sign -inkey KEY -rawin -in demo.pae -out demo.sig
+    airgap sign demo-1.0.0.tar.zst --import demo.sig --public-key KEY.pub
+    """
+    console.configure(as_json=json, quiet=quiet)
+    from airgap import head, papers
+    from airgap.errors import UsageError
+
+    if sum((bool(key), export is not None, import_ is not None)) != 1:
+        raise UsageError(
+            "expected one of --key, --export and --import",
+            hint=f"airgap sign {bundle} --key NAME",
+        )
+    with head.locked(bundle) as slot:
+        envelope = _checked(slot)
+        if export is not None:
+            _export(envelope, export)
+            return
+        names: dict[str, str] = {}
+        if import_ is not None:
+            envelope = _imported(envelope, import_, public_key)
+        else:
+            envelope, names = _signed(envelope, key or [], passphrase_file, passphrase_fd)
+        slot.write(envelope)
+    papers.write(bundle, names)
+    _report(bundle, envelope)
+
+
+def _checked(slot: HeadSlot) -> Envelope:
+    """The envelope of a bundle whose every byte fits its statement: nobody signs a broken one."""
+    from airgap.archive import open_bundle
+    from airgap.statement import Statement
+
+    envelope = slot.read()
+    opened = open_bundle(slot.source, envelope, Statement.parse(envelope.statement))
+    with console.progress("check", opened.table.stored_total) as bar:
+        opened.check_contents(bar.advance)
+    return envelope
+
+
+def _signed(
+    envelope: Envelope, named: list[str], file: Path | None, descriptor: int | None
+) -> tuple[Envelope, dict[str, str]]:
+    """The envelope with the signatures of these signers, and their names by key id."""
+    from airgap import places, signing
+
+    names = {}
+    for name in named:
+        private = signing.unlock(name, places.key_folder(), file, descriptor)
+        envelope = signing.sign(envelope, private)
+        names.update({key.public.key_id: Path(name).name.split(".")[0] for key in private})
+    return envelope, names
+
+
+def _export(envelope: Envelope, file: Path) -> None:
+    from airgap.files import write_whole
+    from airgap.statement import approval_code
+
+    write_whole(file, envelope.message)
+    console.data(f"to be signed: {file}")
+    console.data(f"  approval code  {approval_code(envelope.statement)}")
+    console.say(
+        "sign the file's bytes as they are: Ed25519, ECDSA P-384 with SHA-384, or ML-DSA-87"
+    )
+
+
+def _imported(envelope: Envelope, file: Path, public_key: Path | None) -> Envelope:
+    """The envelope with a signature that was made elsewhere, after checking it."""
+    from airgap import keys, limits
+    from airgap.envelope import Signature
+    from airgap.errors import UsageError
+    from airgap.files import read_bounded
+
+    if public_key is None:
+        raise UsageError("whose signature is it?", hint="--public-key FILE, the signer's .pub")
+    content = read_bounded(public_key, limits.KEY_FILE, "a public key")
+    (key, *others) = keys.load_public_keys(content, str(public_key))
+    if others:
+        raise UsageError(
+            f"'{public_key}' holds {1 + len(others)} keys; expected the one that signed"
+        )
+    value = read_bounded(file, limits.KEY_FILE, "a signature")
+    if key.algorithm == keys.ECDSA_P384:
+        value = keys.lowest_form(value)
+    if not key.verifies(value, envelope.message):
+        raise UsageError(
+            f"'{file}' is no {key.algorithm} signature of '{public_key}' over this bundle",
+            hint="sign the bytes of --export's file as they are, and name that key's .pub",
+        )
+    return envelope.signed_also([Signature(key.key_id, value)])
+
+
+def _report(bundle: Path, envelope: Envelope) -> None:
+    from airgap.statement import approval_code
+
+    ids = [signature.key_id for signature in envelope.signatures]
+    console.data(f"{bundle}: signed, now by {len(ids)} keys")
+    console.data(f"  approval code  {approval_code(envelope.statement)}")
+    console.document(
+        "airgap/sign/v1",
+        {
+            "bundle": str(bundle),
+            "keys": ids,
+            "approval_code": approval_code(envelope.statement),
+        },
+    )

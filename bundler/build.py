@@ -1,0 +1,262 @@
+"""Profile and lock -> bundle: fetch, lay out, pack, check what was written, sign, put in place.
+
+Everything is written in a private folder beside the target, deep-verified from the disk, and
+renamed last: a build that ends early leaves nothing under the bundle's name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import IO
+
+import zstandard
+
+from airgap import pack, papers, signing, tar, volumes
+from airgap.archive import OpenBundle, open_bundle, read_head
+from airgap.console import console, human_size
+from airgap.envelope import Envelope
+from airgap.errors import AirgapError, DamagedError, UsageError
+from airgap.files import sync_folder, write_whole
+from airgap.manifest import File, Manifest
+from airgap.signing import PrivateKey
+from airgap.statement import Statement
+from airgap.strict_json import from_time, to_time
+from bundler import layout, own_papers
+from bundler.fetch import fetch
+from bundler.layout import Tree
+from bundler.lock import Lock
+from bundler.profile import Profile
+from bundler.sources import Access
+
+Contents = Mapping[str, Path | bytes]
+"""What each file of the tree holds: a file of the download cache, or the bytes themselves."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A bundle that was built, checked and put in place."""
+
+    path: Path
+    statement: Statement
+    envelope: Envelope
+    manifest: Manifest
+
+    @property
+    def size(self) -> int:
+        """Bytes of the bundle's file."""
+        return self.path.stat().st_size
+
+
+def build(
+    profile: Profile,
+    lock: Lock,
+    access: Access,
+    out: Path,
+    signers: Mapping[str, Sequence[PrivateKey]],
+) -> Built:
+    """Build a bundle into `out/NAME-VERSION/`.
+
+    Args:
+        profile: what is wanted.
+        lock: which bytes; of this very profile.
+        access: sources and download cache.
+        out: the folder to make `NAME-VERSION/` in.
+        signers: private keys by the signer's name; none leaves the bundle unsigned.
+
+    Raises:
+        UsageError: the lock is incomplete, or the bundle is there already.
+        AirgapError: a file could not be fetched or written. Nothing is left behind but what
+            was fetched rightly.
+    """
+    lock.check_complete()
+    title = f"{lock.name}-{lock.version}"
+    target = out / title
+    if target.exists():
+        raise UsageError(
+            f"'{target}' is there already, and a bundle is never overwritten",
+            hint=f"airgap verify {target / title}.tar.zst, or build with --out elsewhere",
+        )
+    fetched = fetch(lock, access)
+    manifest, contents = compose(profile, lock, fetched.paths)
+    with _private_folder(out, title) as folder:
+        bundle = folder / f"{title}.tar.zst"
+        statement = _write(bundle, manifest, contents, profile.hash)
+        envelope = _check_and_sign(bundle, manifest, contents, signers)
+        write_whole(folder / tar.MANIFEST, manifest.to_bytes())
+        names = {key.public.key_id: name for name, private in signers.items() for key in private}
+        papers.write(bundle, names)
+        folder.rename(target)
+        sync_folder(out)
+    return Built(target / bundle.name, statement, envelope, manifest)
+
+
+def compose(profile: Profile, lock: Lock, cached: Mapping[str, Path]) -> tuple[Manifest, Contents]:
+    """The manifest of a bundle, and where the bytes of each of its files are.
+
+    The same profile, lock and versions give the same manifest, byte for byte.
+    """
+    tree = layout.lay_out(lock)
+    files, contents = _models(tree, cached)
+    for path, content in _own_papers(lock, files):
+        files.append(_small_file(path, content, None))
+        contents[path] = content
+    files.sort(key=lambda file: file.path)
+    manifest = Manifest(
+        name=lock.name,
+        version=lock.version,
+        sequence=lock.sequence,
+        created=lock.created,
+        expires=_expiry(profile, lock),
+        base=None,
+        profile=profile.name,
+        profile_sha256=lock.profile_sha256,
+        lock_sha256=hashlib.sha256(lock.to_bytes()).hexdigest(),
+        built_with={
+            "airgap": metadata.version("airgap-bundler"),
+            "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
+        },
+        platform="any",
+        features={"diarization_enabled": profile.diarization != "none"},
+        artifacts=tree.artifacts,
+        files=tuple(file for _header, file in tar.members(files, lock.created)),
+        derived=tuple(made.derived for made in tree.made),
+        built=(),
+        scan=None,
+        dry_load=None,
+    )
+    return manifest, contents
+
+
+def _models(tree: Tree, cached: Mapping[str, Path]) -> tuple[list[File], dict[str, Path | bytes]]:
+    files: list[File] = []
+    contents: dict[str, Path | bytes] = {}
+    for one in tree.locked:
+        size, sha256 = one.file.size, one.file.sha256
+        if size is None or sha256 is None:
+            raise AssertionError("a lock was checked for completeness before its tree is built")
+        files.append(File(one.path, size, sha256, one.file.git_blob, 0, one.artifact))
+        contents[one.path] = cached[sha256]
+    for made in tree.made:
+        files.append(_small_file(made.derived.path, made.content, made.artifact))
+        contents[made.derived.path] = made.content
+    return files, contents
+
+
+def _own_papers(lock: Lock, files: Sequence[File]) -> Iterator[tuple[str, bytes]]:
+    readme = own_papers.readme(lock.name, lock.version)
+    yield own_papers.README, readme
+    digests = {file.path: file.sha256 for file in files}
+    digests[own_papers.README] = hashlib.sha256(readme).hexdigest()
+    yield own_papers.SUMS, own_papers.sums(digests)
+
+
+def _small_file(path: str, content: bytes, artifact: str | None) -> File:
+    return File(path, len(content), hashlib.sha256(content).hexdigest(), None, 0, artifact)
+
+
+def _expiry(profile: Profile, lock: Lock) -> str | None:
+    if profile.expires_after_days is None:
+        return None
+    return to_time(from_time(lock.created) + timedelta(days=profile.expires_after_days))
+
+
+def _write(bundle: Path, manifest: Manifest, contents: Contents, algorithm: str) -> Statement:
+    def opened(file: File) -> IO[bytes]:
+        content = contents[file.path]
+        return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
+
+    total = sum(file.size for file in manifest.files)
+    _check_space(bundle.parent, total)
+    with bundle.open("x+b") as stream, console.progress("pack", total) as bar:
+        statement = pack.write_bundle(stream, manifest, opened, algorithm, bar.advance)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return statement
+
+
+def _check_and_sign(
+    bundle: Path,
+    manifest: Manifest,
+    contents: Contents,
+    signers: Mapping[str, Sequence[PrivateKey]],
+) -> Envelope:
+    """Read every byte back from the disk, compare it with the lock's digests, then sign."""
+    with volumes.opened(bundle) as source:
+        envelope = read_head(source)
+        opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
+        _check(opened, contents)
+    if opened.manifest != manifest:
+        raise AirgapError("the manifest that was written is not the one that was meant")
+    for private in signers.values():
+        envelope = signing.sign(envelope, private)
+    with bundle.open("r+b") as stream:
+        pack.write_head(stream, envelope)
+    return envelope
+
+
+def _check(opened: OpenBundle, contents: Contents) -> None:
+    """Deep-verify; a file of the download cache that is not what its name says is named."""
+    with console.progress("check", opened.table.stored_total) as bar:
+        try:
+            opened.check_contents(bar.advance)
+        except DamagedError as error:
+            rotten = [
+                str(path)
+                for path in contents.values()
+                if isinstance(path, Path) and not _is_intact(path)
+            ]
+            if not rotten:
+                raise
+            raise AirgapError(
+                f"the download cache holds other bytes than its names say: {', '.join(rotten)}",
+                hint=f"rm {' '.join(rotten)}, then build again",
+            ) from error
+
+
+def _is_intact(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == path.name
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise AirgapError(
+            f"not enough space in '{folder.parent}': the bundle may need {human_size(needed)}, and "
+            f"{human_size(free)} are free",
+            hint="free some space, or build with --out elsewhere",
+        )
+
+
+@contextmanager
+def _private_folder(out: Path, title: str) -> Iterator[Path]:
+    """A folder of this build alone, removed at the end with whatever is still in it.
+
+    It has one name and is locked, so that the next build finds and empties what one that was
+    killed has left, and two at once do not meet.
+    """
+    folder = out / f".{title}.building"
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in folder.iterdir():
+            left.unlink()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError as error:
+        raise AirgapError(f"another build of '{title}' is at work in '{out}'") from error
+    finally:
+        os.close(descriptor)

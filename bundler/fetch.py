@@ -1,0 +1,179 @@
+"""Lock -> download cache: every file, in parallel, from the first source whose bytes match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from airgap.console import Progress, console, human_size
+from airgap.errors import AirgapError
+from bundler.download_cache import BuilderSideError, DownloadCache
+from bundler.lock import Lock, LockedFile, LockedModel
+from bundler.sources import Access
+
+PARALLEL: Final = 6
+"""Files at once: enough to fill a line whose latency is high, few enough to be polite."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The files of a lock, all of them in the download cache.
+
+    Attributes:
+        paths: where each lies, by SHA-256.
+        downloaded: bytes that had to come from a source; the rest was there.
+    """
+
+    paths: Mapping[str, Path]
+    downloaded: int
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A file that is not in the cache yet, with the model whose sources are tried."""
+
+    model: LockedModel
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What each source of one file answered."""
+
+    wanted: _Wanted
+    reasons: tuple[tuple[str, AirgapError], ...]
+
+    def __str__(self) -> str:
+        lines = [f"  {self.wanted.model.id}: '{self.wanted.path}', sha256 {self.wanted.sha256}"]
+        lines += [f"    {source}: {error.message}" for source, error in self.reasons]
+        return "\n".join(lines)
+
+
+def fetch(lock: Lock, access: Access) -> Fetched:
+    """Have every file of a lock in the download cache.
+
+    What is already there is not fetched again. A file that no source serves rightly does not
+    stop the others, so that the next run finds them.
+
+    Raises:
+        UsageError: the lock is incomplete.
+        AirgapError: some files could not be had: expected and found digests of each, by source.
+        BuilderSideError: the cache cannot be written.
+    """
+    lock.check_complete()
+    missing = _missing(lock, access.cache)
+    total = sum(wanted.size for wanted in missing.values())
+    with console.progress("fetch", total) as progress:
+        failures = _fetch_all(lock, missing, access, progress)
+    if failures:
+        raise _unfetched(failures, len(missing), access.cache)
+    paths = {file.sha256: access.cache.path(file.sha256) for _, file in lock.files() if file.sha256}
+    return Fetched(paths, total)
+
+
+def _missing(lock: Lock, cache: DownloadCache) -> dict[str, _Wanted]:
+    """The files to fetch, each once: models share tokenizers and vocabularies."""
+    missing: dict[str, _Wanted] = {}
+    for model, file in lock.files():
+        wanted = _wanted(model, file)
+        if wanted.sha256 not in missing and not cache.holds(wanted.sha256, wanted.size):
+            missing[wanted.sha256] = wanted
+    return missing
+
+
+def _wanted(model: LockedModel, file: LockedFile) -> _Wanted:
+    if file.sha256 is None or file.size is None:  # `check_complete` has refused this lock
+        raise AssertionError(file.path)
+    return _Wanted(model, file.path, file.sha256, file.size)
+
+
+def _fetch_all(
+    lock: Lock, missing: Mapping[str, _Wanted], access: Access, progress: Progress
+) -> list[_Failure]:
+    """Fetch in threads; tell of each model as its last file arrives."""
+    told = _Teller(lock, missing)
+    failures = []
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch") as pool:
+        futures: dict[Future[str | _Failure], str] = {
+            pool.submit(_fetch_one, wanted, access, progress): sha256
+            for sha256, wanted in missing.items()
+        }
+        try:
+            for future in as_completed(futures):
+                outcome = future.result()
+                if isinstance(outcome, _Failure):
+                    failures.append(outcome)
+                else:
+                    told.arrived(futures[future], outcome)
+        except BaseException:
+            access.cache.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return failures
+
+
+def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Failure:
+    """The name of the source that served, or why none did."""
+    progress.note(f"{wanted.model.id}/{wanted.path}")
+    reasons = []
+    for source in wanted.model.sources:
+        try:
+            with access.cache.receive(
+                wanted.sha256, wanted.size, wanted.size, progress.advance
+            ) as sink:
+                source.copy(wanted.path, wanted.model.commit, access, sink)
+        except BuilderSideError:
+            raise
+        except AirgapError as error:
+            reasons.append((source.name, error))
+        else:
+            return source.name
+    return _Failure(wanted, tuple(reasons))
+
+
+class _Teller:
+    """Says what became of each model, once its last file is there."""
+
+    def __init__(self, lock: Lock, missing: Mapping[str, _Wanted]) -> None:
+        self._awaited = {
+            model.id: {file.sha256 for file in model.files if file.sha256 in missing}
+            for model in lock.models
+        }
+        self._models = {model.id: model for model in lock.models}
+        self._served_by: dict[str, set[str]] = {model.id: set() for model in lock.models}
+        for model in lock.models:
+            if not self._awaited[model.id]:
+                console.say(f"Model already in the download cache: {_described(model)}")
+
+    def arrived(self, sha256: str, source: str) -> None:
+        for model in self._models.values():
+            awaited = self._awaited[model.id]
+            if sha256 in awaited:
+                awaited.remove(sha256)
+                self._served_by[model.id].add(source)
+                if not awaited:
+                    sources = ", ".join(sorted(self._served_by[model.id]))
+                    story = f"Model downloaded successfully: {_described(model)}"
+                    console.say(f"{story} from {sources}")
+
+
+def _described(model: LockedModel) -> str:
+    files = f"{len(model.files)} files" if len(model.files) != 1 else "1 file"
+    return f"{model.id} ({model.origin}, {files}, {human_size(model.size)})"
+
+
+def _unfetched(failures: Iterable[_Failure], wanted: int, cache: DownloadCache) -> AirgapError:
+    """One error for all files that could not be had."""
+    ordered = sorted(failures, key=lambda failure: (failure.wanted.model.id, failure.wanted.path))
+    lines = "\n".join(str(failure) for failure in ordered)
+    hints = {error.hint: None for failure in ordered for _, error in failure.reasons if error.hint}
+    return AirgapError(
+        f"{len(ordered)} of {wanted} files could not be fetched; what is good stays in "
+        f"'{cache.root}':\n{lines}",
+        hint="; ".join(hints) or "add another source of these bytes to the lock, or lock again",
+    )

@@ -1,0 +1,178 @@
+"""What a build would take and carry, from profile and lock alone: no network, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from airgap.console import Console, human_size
+from bundler.lock import Lock, LockedModel
+from bundler.profile import Profile
+from bundler.sources import Access
+
+MB: Final = 1_000_000
+
+ENGINE_MEMORY: Final = {
+    "faster-whisper": 400 * MB,
+    "nemo": 2_000 * MB,
+    "pyannote": 1_500 * MB,
+    "transformers": 1_500 * MB,
+}
+"""What an engine and its libraries hold in memory before any model, in bytes."""
+
+VERIFIED_LOADING: Final = 2
+"""Copies of the model being loaded, beside the loaded one: the hashed buffer and the engine's."""
+
+GPU_WORKSPACE: Final = 1_500 * MB
+"""Memory of the GPU beside the weights: CUDA, and decoding with five beams."""
+
+OVERHEAD: Final = 1_000
+"""A bundle is at most one part in so many larger than its files."""
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """A model as `plan` shows it; `size` in bytes."""
+
+    id: str
+    role: str
+    engine: str | None
+    origin: str
+    licence: str
+    non_commercial: bool
+    gated: bool
+    files: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build of a lock takes. Sizes in bytes; memory is an estimate, rounded up.
+
+    Attributes:
+        hosts: what the builder must reach, if every source is to be tried.
+        cache_disk: the builder's download cache, without archives that a source is cut from.
+        bundle_disk: the bundle, at most.
+        host_disk: the isolated host: the bundle and one copy of the models.
+        memory: of the isolated host, while the largest model is loaded and verified.
+        gpu_memory: of its GPU; None on a CPU.
+        missing: what the lock lacks; it cannot be built before.
+    """
+
+    name: str
+    version: str
+    sequence: int
+    device: str
+    diarization: str
+    models: tuple[PlannedModel, ...]
+    hosts: tuple[str, ...]
+    size: int
+    cache_disk: int
+    bundle_disk: int
+    host_disk: int
+    memory: int
+    gpu_memory: int | None
+    missing: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The body of the document `airgap/plan/v1`."""
+        return asdict(self)
+
+
+def make_plan(profile: Profile, lock: Lock, access: Access) -> Plan:
+    """Add up what a lock names; `access` is asked for the names of its hosts alone."""
+    unique = {(file.sha256 or path): file.bytes_expected for path, file in _named(lock)}
+    size = sum(unique.values())
+    bundle = size + size // OVERHEAD + MB
+    hosts = {host for model in lock.models for src in model.sources for host in src.hosts(access)}
+    return Plan(
+        name=lock.name,
+        version=lock.version,
+        sequence=lock.sequence,
+        device=profile.device,
+        diarization=profile.diarization,
+        models=tuple(_planned(model) for model in lock.models),
+        hosts=tuple(sorted(hosts)),
+        size=size,
+        cache_disk=size,
+        bundle_disk=bundle,
+        host_disk=bundle + size,
+        memory=_memory(lock),
+        gpu_memory=_gpu_memory(lock) if profile.device == "gpu" else None,
+        missing=tuple(lock.missing()),
+    )
+
+
+def _named(lock: Lock) -> Iterator[tuple[str, Any]]:
+    for model, file in lock.files():
+        yield f"{model.id}/{file.path}", file
+
+
+def _planned(model: LockedModel) -> PlannedModel:
+    return PlannedModel(
+        id=model.id,
+        role=model.role,
+        engine=model.engine,
+        origin=model.origin,
+        licence=model.licence,
+        non_commercial=model.is_non_commercial,
+        gated=model.gated,
+        files=len(model.files),
+        size=model.size,
+    )
+
+
+def _loaded(lock: Lock) -> list[int]:
+    """The sizes of the models that an engine holds in memory."""
+    return [model.size for model in lock.models if model.engine]
+
+
+def _memory(lock: Lock) -> int:
+    """Everything loaded, and beside it the largest model on its way in."""
+    engines = {model.engine for model in lock.models if model.engine}
+    libraries = sum(ENGINE_MEMORY.get(engine, 0) for engine in engines)
+    sizes = _loaded(lock)
+    return libraries + sum(sizes) + VERIFIED_LOADING * max(sizes, default=0)
+
+
+def _gpu_memory(lock: Lock) -> int:
+    return sum(_loaded(lock)) + GPU_WORKSPACE
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Print a plan as tables and lines."""
+    console.data(f"{plan.name} {plan.version} (sequence {plan.sequence}), for {plan.device}")
+    console.data("")
+    console.table(
+        ("MODEL", "ROLE", "FROM", "FILES", "SIZE", "LICENCE"),
+        [
+            (m.id, m.role, m.origin, str(m.files), human_size(m.size), _licence(m))
+            for m in plan.models
+        ],
+    )
+    console.data("")
+    console.table(("NEEDS", ""), list(_needs(plan)))
+    for defect in plan.missing:
+        console.warn(f"the lock is incomplete: {defect}")
+
+
+def _licence(model: PlannedModel) -> str:
+    marks = [model.licence]
+    if model.non_commercial:
+        marks.append("NON-COMMERCIAL")
+    if model.gated:
+        marks.append("GATED: accept its terms, set HF_TOKEN")
+    return ", ".join(marks)
+
+
+def _needs(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield "hosts to reach", ", ".join(plan.hosts) or "none"
+    yield "to download", f"about {human_size(plan.size)}"
+    builder = plan.cache_disk + plan.bundle_disk
+    yield "builder's disk", f"{human_size(builder)} (download cache and bundle)"
+    yield "bundle", f"{human_size(plan.bundle_disk)} at most"
+    yield "isolated host's disk", f"{human_size(plan.host_disk)} (bundle and one copy)"
+    yield "isolated host's RAM", f"about {human_size(plan.memory)} (while loading, verified)"
+    if plan.gpu_memory is not None:
+        yield "isolated host's VRAM", f"about {human_size(plan.gpu_memory)}"

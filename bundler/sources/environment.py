@@ -1,0 +1,21 @@
+"""How this machine reaches its sources: HF_ENDPOINT and HF_TOKEN, pip's index, AIRGAP_CACHE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airgap.places import download_cache
+from bundler.download_cache import DownloadCache
+from bundler.sources import Access
+from bundler.sources.huggingface import Hub
+from bundler.sources.pypi import Index
+
+
+def access_for(profile: Path) -> Access:
+    """The access of this machine for the lock beside `profile`. Reads no network."""
+    return Access(
+        hub=Hub.from_environment(),
+        index=Index(),
+        cache=DownloadCache.at(download_cache()),
+        folder=profile.parent,
+    )

@@ -1,0 +1,86 @@
+"""A lock's entry -> source: the one place that knows every kind."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import yaml
+
+from airgap.paths import path_defect
+from bundler.sources import Source
+from bundler.sources.huggingface import HuggingFace
+from bundler.sources.local import Local
+from bundler.sources.pypi import REQUIREMENT, Member, Pypi
+from bundler.yaml_document import Form, YamlDocument, nearest
+
+REPOSITORY: Final = Form(
+    # "--" is what the hub's cache puts between ORG and NAME.
+    re.compile(r"(?!.*(?:--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?", re.ASCII),
+    "ORG/NAME of a repository on the hub",
+)
+COMMIT: Final = Form(re.compile(r"[0-9a-f]{40}"), "a commit of 40 hex digits")
+
+
+def read_source(document: YamlDocument, node: yaml.Node) -> Source:
+    """Take one entry of `sources` apart; the first key says of which kind it is."""
+    kinds = {"huggingface": _huggingface, "pypi": _pypi, "local": _local}
+    pairs = list(document.pairs(node, "a source"))
+    kind = str(pairs[0][0].value) if pairs else ""
+    if kind in kinds:
+        return kinds[kind](document, node)
+    if pairs or isinstance(node, yaml.MappingNode):
+        document.defect(node, f"unknown source '{kind}'{nearest(kind, kinds)}")
+    return Local("")
+
+
+def _huggingface(document: YamlDocument, node: yaml.Node) -> Source:
+    values = document.mapping(node, {"huggingface": True, "revision": False}, "a source")
+    revision = values.get("revision")
+    return HuggingFace(
+        document.text(values["huggingface"], "a repository", REPOSITORY),
+        document.text(revision, "a revision", COMMIT) if revision else None,
+    )
+
+
+def _local(document: YamlDocument, node: yaml.Node) -> Source:
+    values = document.mapping(node, {"local": True}, "a source")
+    return Local(document.text(values["local"], "a folder"))
+
+
+def _pypi(document: YamlDocument, node: yaml.Node) -> Source:
+    keys = {"pypi": True, "folder": False, "joined": False}
+    values = document.mapping(node, keys, "a source")
+    folder, joined = values.get("folder"), values.get("joined")
+    return Pypi(
+        document.text(values["pypi"], "a package", REQUIREMENT),
+        read_path(document, folder, "a folder") if folder else "",
+        _joined(document, joined) if joined else (),
+    )
+
+
+def _joined(document: YamlDocument, node: yaml.Node) -> tuple[tuple[str, tuple[Member, ...]], ...]:
+    return tuple(
+        (
+            read_path(document, key, "a file"),
+            tuple(_member(document, part) for part in document.items(parts, "the parts")),
+        )
+        for key, parts in document.pairs(node, "'joined'")
+    )
+
+
+def _member(document: YamlDocument, node: yaml.Node) -> Member:
+    values = document.mapping(node, {"pypi": True, "path": True}, "a part")
+    package, path = values.get("pypi"), values.get("path")
+    return Member(
+        document.text(package, "a package", REQUIREMENT) if package else "",
+        read_path(document, path, "a part's path") if path else "",
+    )
+
+
+def read_path(document: YamlDocument, node: yaml.Node, what: str) -> str:
+    """A path that stays inside: of a repository, a lock or an archive."""
+    path = document.text(node, what)
+    if path and (defect := path_defect(path)):
+        document.defect(node, f"{what}: '{path}' {defect}")
+    return path

@@ -1,0 +1,14 @@
+"""The isolated side: what a host without a network does with a bundle.
+
+offline       leaves the network, for good, and proves it
+  descriptors   what may stay open
+  confinement   namespaces, capabilities, Landlock
+  seccomp       the filter of system calls
+  escapes       every known way out
+  proof         tries them all
+  syscalls      numbers by architecture, and how to make one
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []

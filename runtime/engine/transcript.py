@@ -1,0 +1,84 @@
+"""What was said: the one type that every engine makes and every format writes.
+
+Times are seconds from the start of the recording, as plain floats: numpy's, which the
+engine counts in, are neither JSON nor cheap to keep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word, with the space and punctuation that the model wrote around it.
+
+    Attributes:
+        start: when it begins, in seconds.
+        end: when it ends, in seconds.
+        text: the word; the texts of a segment's words, joined, are the segment's text.
+        probability: mean probability of its tokens, 0 to 1.
+    """
+
+    start: float
+    end: float
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of speech that the model wrote as one.
+
+    Attributes:
+        id: its place in the transcript, from 1.
+        seek: where its 30-second window starts, in frames of 10 ms after voice detection.
+        start: when it begins, in seconds.
+        end: when it ends, in seconds.
+        text: what was said, as the model wrote it, usually with a leading space.
+        words: its words, empty unless word times were asked for.
+        tokens: the model's own tokens, timestamps among them.
+        avg_logprob: mean log probability of the tokens of its window.
+        compression_ratio: zlib's ratio over the text of its window; above 2.4 it repeats itself.
+        no_speech_prob: the model's probability that its window holds no speech.
+        temperature: the sampling temperature that its window was decoded at.
+    """
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    words: tuple[Word, ...]
+    tokens: tuple[int, ...]
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in one recording, and which model heard it.
+
+    Attributes:
+        model: the name of the model.
+        task: `transcribe`, or `translate` where the text is English whatever was spoken.
+        language: ISO 639-1 code of what was spoken; None where nobody spoke, so that there was
+            nothing to detect.
+        language_probability: how sure the model was, 0 to 1; 1.0 where it was told.
+        duration: length of the recording in seconds.
+        segments: what was said, in order; empty where nobody spoke.
+    """
+
+    model: str
+    task: str
+    language: str | None
+    language_probability: float
+    duration: float
+    segments: tuple[Segment, ...]
+
+    @property
+    def text(self) -> str:
+        """All of it in one line, as the model wrote it."""
+        return "".join(segment.text for segment in self.segments).strip()

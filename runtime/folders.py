@@ -1,0 +1,167 @@
+"""A folder held open: everything in it is reached through its descriptor, and no link is followed.
+
+A link that someone planted under the root then leads nowhere: it is refused where a folder or a
+file was expected (the class of CVE-2026-29064: writes that a symbolic link sends elsewhere).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from airgap.errors import AirgapError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Folder:
+    """One open folder. Names are single path parts unless a method says otherwise.
+
+    Attributes:
+        path: where it was when it was opened, for messages alone.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path, self.descriptor = path, descriptor
+
+    @classmethod
+    @contextmanager
+    def at(cls, path: Path) -> Iterator[Folder]:
+        """The folder at a path of the user's own choosing, made where it is missing."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _cannot("use", path, error) from error
+        try:
+            yield cls(path, descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def inside(self, relative: str, *, make: bool = True) -> Iterator[Folder]:
+        """A folder below this one, by a `/`-separated path, made on the way where `make` says.
+
+        Raises:
+            AirgapError: a part is missing, or is a link or a file.
+        """
+        descriptor = os.dup(self.descriptor)
+        path = self.path
+        try:
+            for part in PurePosixPath(relative).parts:
+                path /= part
+                try:
+                    if make:
+                        _make(part, descriptor)
+                    inner = os.open(part, _FOLDER, dir_fd=descriptor)
+                except OSError as error:
+                    raise _cannot("use", path, error) from error
+                os.close(descriptor)
+                descriptor = inner
+            yield Folder(path, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def create(self, name: str, mode: int = 0o444) -> int:
+        """A descriptor of a new file, for writing. Raises AirgapError where the name is taken."""
+        try:
+            return os.open(name, _NEW_FILE, mode, dir_fd=self.descriptor)
+        except OSError as error:
+            raise _cannot("write", self.path / name, error) from error
+
+    def write(self, name: str, content: bytes, mode: int = 0o444) -> None:
+        """A new small file, durable."""
+        with os.fdopen(self.create(name, mode), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def open(self, relative: str) -> int:
+        """A descriptor of an existing regular file below this folder, for reading.
+
+        Raises:
+            AirgapError: it is missing, or something else than a file, or a part is a link.
+        """
+        at = PurePosixPath(relative)
+        with self.inside(str(at.parent), make=False) as folder:
+            try:
+                descriptor = os.open(at.name, _OLD_FILE, dir_fd=folder.descriptor)
+            except OSError as error:
+                raise _cannot("read", self.path / at, error) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise AirgapError(f"'{self.path / at}' is not a file")
+        return descriptor
+
+    def read(self, relative: str, limit: int) -> bytes:
+        """A small file below this folder, whole. Raises AirgapError where it is larger."""
+        with os.fdopen(self.open(relative), "rb") as stream:
+            content = stream.read(limit + 1)
+        if len(content) > limit:
+            raise AirgapError(f"'{self.path / relative}' is larger than {limit} bytes")
+        return content
+
+    def holds(self, name: str, size: int) -> bool:
+        """Whether a regular file of this name and size is here."""
+        try:
+            found = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size == size
+
+    def names(self) -> list[str]:
+        """What is in here, sorted."""
+        with os.scandir(self.descriptor) as entries:
+            return sorted(entry.name for entry in entries)
+
+    def rename(self, name: str, target: Folder, new_name: str) -> None:
+        """Move something of this folder to another of the same file system."""
+        os.rename(name, new_name, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor)
+
+    def link(self, name: str, target: Folder, new_name: str) -> None:
+        """A second name, in another folder, for a file of this one."""
+        try:
+            os.link(
+                name,
+                new_name,
+                src_dir_fd=self.descriptor,
+                dst_dir_fd=target.descriptor,
+                follow_symlinks=False,
+            )
+        except OSError as error:
+            raise _cannot("link", target.path / new_name, error) from error
+
+    def remove(self, name: str) -> None:
+        """Remove a file, a link, or a folder with all that is in it, following no link."""
+        try:
+            os.unlink(name, dir_fd=self.descriptor)
+        except IsADirectoryError:
+            with self.inside(name, make=False) as folder:
+                for inner in folder.names():
+                    folder.remove(inner)
+            os.rmdir(name, dir_fd=self.descriptor)
+
+    def sync(self) -> None:
+        """Make what was renamed, linked or removed in here last through a power cut."""
+        os.fsync(self.descriptor)
+
+
+def _make(part: str, descriptor: int) -> None:
+    try:
+        os.mkdir(part, 0o755, dir_fd=descriptor)
+    except FileExistsError:
+        return
+    os.fsync(descriptor)
+
+
+def _cannot(do: str, path: Path, error: OSError) -> AirgapError:
+    why = "a link or a file is in the way" if isinstance(error, NotADirectoryError) else ""
+    if error.errno == errno.ELOOP:  # what O_NOFOLLOW answers
+        why = "it is a link, and none is followed here"
+    return AirgapError(f"cannot {do} '{path}': {why or error.strerror}")

@@ -1,0 +1,131 @@
+"""VerifiedBundle -> generation: checked and written in one pass, switched by one rename.
+
+Blobs enter the store after the last frame held and the file ended; the new generation is built
+beside the old ones; one rename of `current` makes it the mount. Killed at any moment, the
+previous generation stays what it was, and what was staged is swept by the next mount.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from airgap.accepted import AcceptedFile
+from airgap.console import Advance, console, quietly
+from airgap.manifest import File
+from airgap.strict_json import to_time
+from airgap.verify import VerifiedBundle
+from runtime import inventory
+from runtime.folders import Folder
+from runtime.generation import (
+    CURRENT,
+    GENERATIONS,
+    HEAD,
+    INVENTORY,
+    MANIFEST,
+    MOUNTS,
+    RECORD,
+    Record,
+)
+from runtime.store import Store
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[Folder]:
+    """The isolated host's root, for one mount at a time: a second one waits, and says so."""
+    with Folder.at(root) as place:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open("lock", flags, 0o644, dir_fd=place.descriptor)
+        try:
+            _wait_for(descriptor, root)
+            yield place
+        finally:
+            os.close(descriptor)
+
+
+def mount(
+    root: Folder,
+    verified: VerifiedBundle,
+    accepted: AcceptedFile,
+    now: datetime,
+    advance: Advance = quietly,
+) -> Path:
+    """Lay a bundle out as the caches that the libraries expect.
+
+    Args:
+        root: locked by this process.
+        verified: the bundle; its frames are checked as they are taken.
+        accepted: where this host remembers what it mounted; raised last.
+        now: the clock, for the record.
+        advance: told the stored bytes that are done.
+
+    Returns:
+        The cache root: `ROOT/mounts/NAME/current`.
+
+    Raises:
+        AirgapError: there is too little space, or writing failed.
+        DamagedError: the bundle is not what was signed; nothing of it stays behind.
+    """
+    bundle = verified.bundle
+    store = Store(root)
+    missing = store.missing(bundle.manifest.files)
+    store.check_space(sum(missing.values()))
+    with store.staging() as staging:
+        for file, pieces in bundle.contents(advance):
+            if missing.pop(file.sha256, None) is not None:
+                staging.write(file.sha256, pieces)
+        store.take(staging)
+    record = Record(to_time(now), tuple(verified.verdict.signers), verified.verdict.policy)
+    _build_and_switch(root, store, verified, record)
+    accepted.raise_to(bundle.statement)
+    return root.path / MOUNTS / bundle.statement.name / CURRENT
+
+
+def _build_and_switch(root: Folder, store: Store, verified: VerifiedBundle, record: Record) -> None:
+    """Build the tree of links under a private name, give it its number, point `current` at it."""
+    bundle = verified.bundle
+    with root.inside(f"{MOUNTS}/{bundle.statement.name}") as name, name.inside(GENERATIONS) as all_:
+        for left in all_.names():
+            if left.startswith("."):  # of a mount that was killed
+                all_.remove(left)
+        private = f".{secrets.token_hex(4)}"
+        with all_.inside(private) as tree:
+            for file in bundle.manifest.files:
+                _link(store, tree, file)
+            tree.write(HEAD, bundle.envelope.to_head())
+            tree.write(MANIFEST, bundle.manifest.to_bytes())
+            tree.write(RECORD, record.to_bytes())
+            tree.write(INVENTORY, inventory.of(bundle.manifest, verified.approval_code))
+            tree.sync()
+        number = f"{1 + max((int(one) for one in all_.names() if one.isdigit()), default=0):06}"
+        all_.rename(private, all_, number)
+        all_.sync()
+        _point(name, f"{GENERATIONS}/{number}")
+
+
+def _link(store: Store, tree: Folder, file: File) -> None:
+    at = PurePosixPath(file.path)
+    with tree.inside(str(at.parent)) as folder:
+        store.link(file, folder, at.name)
+        folder.sync()
+
+
+def _point(name: Folder, target: str) -> None:
+    """Make `current` another link, in one rename: there is no moment without one."""
+    private = f".{secrets.token_hex(4)}"
+    os.symlink(target, private, dir_fd=name.descriptor)
+    name.rename(private, name, CURRENT)
+    name.sync()
+
+
+def _wait_for(descriptor: int, root: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        console.say(f"another mount is working in '{root}'; waiting for it")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

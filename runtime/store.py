@@ -1,0 +1,154 @@
+"""The store: blobs by SHA-256, read-only, one copy however many bundles hold them.
+
+A blob is staged under a private name while it is being checked, and gets its own name only when
+the whole bundle has held. So whatever has a digest for a name in the store is that file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final
+
+from airgap.console import human_size
+from airgap.errors import AirgapError
+from airgap.manifest import File
+from runtime.folders import Folder
+
+BLOBS: Final = "store/sha256"
+STAGING: Final = "staging"
+
+SPARE: Final = 64 << 20
+"""Bytes that must stay free on the file system after a mount, for its own book-keeping."""
+
+_FLUSH_EVERY: Final = 64 << 20
+"""Bytes written between two flushes that go on beside the work: the disk is never idle, and the
+last flush is short."""
+
+
+class Store:
+    """The store under an open root, for one mount that holds the root's lock."""
+
+    def __init__(self, root: Folder) -> None:
+        self._root = root
+
+    def missing(self, files: Iterable[File]) -> dict[str, int]:
+        """The blobs that these files need and the store lacks: size in bytes by SHA-256."""
+        with self._root.inside(BLOBS) as blobs:
+            return {
+                file.sha256: file.size
+                for file in files
+                if not self._holds(blobs, file.sha256, file.size)
+            }
+
+    def check_space(self, needed: int) -> None:
+        """Raise AirgapError where the file system has fewer bytes free than `needed`."""
+        free = shutil.disk_usage(self._root.descriptor).free
+        if free < needed + SPARE:
+            raise AirgapError(
+                f"not enough space in '{self._root.path}': the bundle needs "
+                f"{human_size(needed + SPARE)}, and {human_size(free)} are free",
+                hint="free some space, or choose a larger place with --root",
+            )
+
+    @contextmanager
+    def staging(self) -> Iterator[Staging]:
+        """A staging folder for new blobs. Leftovers of a mount that was killed go first."""
+        self.sweep()
+        with (
+            self._root.inside(STAGING) as folder,
+            ThreadPoolExecutor(1, thread_name_prefix="flush") as flusher,
+        ):
+            try:
+                yield Staging(folder, flusher)
+            finally:
+                for name in folder.names():
+                    folder.remove(name)
+
+    def sweep(self) -> None:
+        """Remove what a mount that was killed has staged."""
+        with self._root.inside(STAGING) as folder:
+            for name in folder.names():
+                folder.remove(name)
+
+    def take(self, staging: Staging) -> None:
+        """Move what was staged, checked and durable into the store."""
+        staging.settle()
+        for sha256 in staging.staged:
+            with self._root.inside(f"{BLOBS}/{sha256[:2]}") as folder:
+                staging.folder.rename(sha256, folder, sha256)
+                folder.sync()
+
+    def link(self, file: File, target: Folder, name: str) -> None:
+        """Give a blob a name in `target`."""
+        with self._root.inside(f"{BLOBS}/{file.sha256[:2]}") as folder:
+            folder.link(file.sha256, target, name)
+
+    @staticmethod
+    def _holds(blobs: Folder, sha256: str, size: int) -> bool:
+        with blobs.inside(sha256[:2]) as folder:
+            return folder.holds(sha256, size)
+
+
+class Staging:
+    """Blobs being written, flushed to the disk beside the work."""
+
+    def __init__(self, folder: Folder, flusher: ThreadPoolExecutor) -> None:
+        self.folder = folder
+        self.staged: list[str] = []
+        self._flusher = flusher
+        self._flushes: list[Future[None]] = []
+
+    def write(self, sha256: str, pieces: Iterable[memoryview]) -> None:
+        """Write one blob under its digest's name; whether it fits is checked by who made it."""
+        descriptor = self.folder.create(sha256)
+        unflushed = 0
+        try:
+            for piece in pieces:
+                _write_all(descriptor, piece)
+                unflushed += len(piece)
+                if unflushed >= _FLUSH_EVERY:
+                    self._flush(os.dup(descriptor))
+                    unflushed = 0
+        except OSError as error:
+            os.close(descriptor)
+            raise _unwritten(self.folder, error) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._flush(descriptor)
+        self.staged.append(sha256)
+
+    def settle(self) -> None:
+        """Wait until every byte is on the disk. Raises AirgapError where one cannot be written."""
+        try:
+            for flush in self._flushes:
+                flush.result()
+            self.folder.sync()
+        except OSError as error:
+            raise _unwritten(self.folder, error) from error
+
+    def _flush(self, descriptor: int) -> None:
+        self._flushes.append(self._flusher.submit(_sync_and_close, descriptor))
+
+
+def _write_all(descriptor: int, piece: memoryview) -> None:
+    while piece:
+        piece = piece[os.write(descriptor, piece) :]
+
+
+def _sync_and_close(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unwritten(folder: Folder, error: OSError) -> AirgapError:
+    return AirgapError(
+        f"cannot write to '{folder.path}': {error.strerror}; what is mounted is as it was",
+        hint="free some space, or choose a larger place with --root",
+    )

@@ -1,0 +1,3 @@
+"""The verbs of the isolated side, one a file: mount, list, transcribe."""
+
+__all__: list[str] = []

@@ -1,0 +1,75 @@
+"""`airgap mount`: a verified bundle becomes the caches that the speech libraries expect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airgap.console import console, human_size
+from airgap.verbs import options
+
+if TYPE_CHECKING:
+    from airgap.verify import VerifiedBundle
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("mount")(mount)
+
+
+def mount(
+    bundle: Annotated[Path, typer.Argument(help="The .tar.zst file, or - for a pipe.")],
+    root: options.Root = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Verify a bundle and lay it out as model caches, ready to be loaded without a network.
+
+    It is no mount of the operating system: files are written into a store, once for each content,
+    and a folder of links to them is switched into place at the end. Until then, and if anything
+    fails, what was mounted before stays.
+
+    \b
+    airgap mount demo-1.0.0.tar.zst
+    """
+    console.configure(as_json=json, quiet=quiet)
+    from airgap import places, volumes
+    from airgap.accepted import AcceptedFile, clock
+    from airgap.trust import TrustStore
+    from airgap.verify import verify
+    from runtime import mount as mounting
+
+    place = places.isolated_root(root)
+    accepted, now = AcceptedFile(place), clock()
+    policy = TrustStore.of_host(place).load()
+    with volumes.source(bundle) as source, mounting.locked(place) as locked:
+        verified = verify(source, policy, accepted.load(), now)
+        with console.progress("mount", verified.bundle.table.stored_total) as bar:
+            where = mounting.mount(locked, verified, accepted, now, bar.advance)
+    _report(verified, where)
+
+
+def _report(verified: VerifiedBundle, where: Path) -> None:
+    statement, manifest = verified.bundle.statement, verified.bundle.manifest
+    size = sum(file.size for file in manifest.files)
+    console.data(f"{statement.title}: verified and mounted")
+    console.data(f"  signed by      {', '.join(verified.verdict.signers)}")
+    console.data(f"  approval code  {verified.approval_code}")
+    console.data(f"  contents       {len(manifest.files)} files, {human_size(size)}")
+    console.data(f"  cache root     {where}")
+    console.say(f"next: airgap transcribe FILE; or, for other programs: export HF_HOME={where}/hf")
+    console.document(
+        "airgap/mount/v1",
+        {
+            "name": statement.name,
+            "version": statement.version,
+            "sequence": statement.sequence,
+            "signers": list(verified.verdict.signers),
+            "approval_code": verified.approval_code,
+            "files": len(manifest.files),
+            "bytes": size,
+            "cache_root": str(where),
+        },
+    )

@@ -1,0 +1,212 @@
+"""`airgap transcribe`: recordings to text, by a mounted model, in a process without a network."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airgap.console import console
+from airgap.verbs import options
+
+if TYPE_CHECKING:
+    from runtime.engine.formats import Format
+    from runtime.engine.options import TranscribeOptions
+    from runtime.engine.transcript import Transcript
+    from runtime.engine.whisper import WhisperEngine
+    from runtime.generation import Generation
+
+
+class FormatName(StrEnum):
+    """Formats of a transcript, by their names in `runtime.engine.formats`."""
+
+    TEXT = "text"
+    SRT = "srt"
+    VTT = "vtt"
+    TSV = "tsv"
+    JSON = "json"
+
+
+class Task(StrEnum):
+    """What to write: the language that is spoken, or English."""
+
+    TRANSCRIBE = "transcribe"
+    TRANSLATE = "translate"
+
+
+class VerifiedLoad(StrEnum):
+    """How a model is loaded such that its bytes are known."""
+
+    BUFFER = "buffer"
+    PATH = "path"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("transcribe")(transcribe)
+
+
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES…", help="Recordings.")],
+    output_format: Annotated[
+        FormatName, typer.Option("--format", "-f", help="Of the transcript.")
+    ] = FormatName.TEXT,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for one file a recording; else stdout.", show_default=False),
+    ] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="Name of the mounted bundle, where there are several.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model, where the bundle has several.")
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="What is spoken, as `en`; else it is detected.")
+    ] = None,
+    task: Annotated[
+        Task, typer.Option(help="Write what is said, or its English translation.")
+    ] = Task.TRANSCRIBE,
+    beam_size: Annotated[int, typer.Option(help="Hypotheses kept in parallel.")] = 5,
+    word_timestamps: Annotated[
+        bool, typer.Option("--word-timestamps", help="Give each word its times (json).")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    compute_type: Annotated[
+        str, typer.Option(help="auto, or an arithmetic of CTranslate2's: int8, float16, …")
+    ] = "auto",
+    verified_load: Annotated[
+        VerifiedLoad,
+        typer.Option(
+            help="buffer: what was hashed in memory is what the engine gets. path: hash in place, "
+            "then load by path; for hosts short of memory."
+        ),
+    ] = VerifiedLoad.BUFFER,
+    allow_network: Annotated[
+        bool, typer.Option("--allow-network", help="Do not leave the network.")
+    ] = False,
+    root: options.Root = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Transcribe recordings with a mounted model, after leaving the network for good.
+
+    The process proves that it is offline by trying each known escape, and refuses to go on if one
+    works. The model's bytes are compared with the signed manifest as they are loaded.
+
+    \b
+    airgap transcribe meeting.m4a
+    airgap transcribe *.wav --format srt --out subtitles --language de
+    """
+    console.configure(quiet=quiet)
+    from airgap import places
+    from airgap.errors import UsageError
+    from runtime import generation
+
+    _check_files(files)
+    if len(files) > 1 and out is None and output_format is not FormatName.TEXT:
+        raise UsageError(
+            f"{len(files)} recordings as {output_format} need a folder", hint="--out FOLDER"
+        )
+    _go_offline(allow_network=allow_network)
+    with generation.current(places.isolated_root(root), bundle) as mounted:
+        engine = _load(mounted, model, device, compute_type, verified_load)
+    from runtime.engine.formats import FORMATS
+    from runtime.engine.options import TranscribeOptions
+
+    wanted = TranscribeOptions(
+        language=language,
+        task=str(task),
+        beam_size=beam_size,
+        word_timestamps=word_timestamps,
+    )
+    for file in files:
+        transcript = _transcribed(engine, file, wanted)
+        _deliver(transcript, file, FORMATS[output_format], out, alone=len(files) == 1)
+
+
+def _check_files(files: list[Path]) -> None:
+    """A name that was mistyped is told before a model is loaded."""
+    from airgap.errors import UsageError
+
+    if missing := [file for file in files if not file.is_file()]:
+        raise UsageError("no such recording: " + ", ".join(f"'{file}'" for file in missing))
+
+
+def _go_offline(*, allow_network: bool) -> None:
+    """Leave the network before a thread is started or a speech library imported."""
+    from runtime import offline
+
+    if allow_network:
+        offline.set_offline_variables()
+        console.warn("--allow-network: this process can reach a network")
+        return
+    console.say(f"Running in OFFLINE mode: {offline.leave_network().sentence()}")
+
+
+def _load(
+    mounted: Generation,
+    model: str | None,
+    device: str,
+    compute_type: str,
+    verified_load: VerifiedLoad,
+) -> WhisperEngine:
+    """The engine with a model whose bytes are those that were signed."""
+    from runtime import loading
+    from runtime.engine.hardware import find_hardware
+    from runtime.engine.whisper import WhisperEngine
+
+    artifact = mounted.artifact("asr", model)
+    hardware = find_hardware(device, compute_type)
+    size = sum(file.size for file in mounted.manifest.files_of(artifact))
+    with console.progress("load", size) as bar:
+        if verified_load is VerifiedLoad.BUFFER:
+            files = loading.buffers(mounted, artifact, bar.advance)
+            engine = WhisperEngine.from_buffers(artifact.id, files, hardware)
+        else:
+            folder = loading.folder(mounted, artifact, bar.advance)
+            engine = WhisperEngine.from_folder(artifact.id, folder, hardware)
+    console.say(
+        f"Model loaded successfully: {artifact.id} from {mounted.statement.title} "
+        f"({engine.hardware}); approval code {mounted.approval_code}"
+    )
+    return engine
+
+
+def _transcribed(engine: WhisperEngine, file: Path, wanted: TranscribeOptions) -> Transcript:
+    from runtime.engine.audio import read_recording
+
+    recording = read_recording(file)
+    if recording.damaged_packets:
+        console.warn(
+            f"'{file}' is damaged: {recording.damaged_packets} packets could not be decoded, and "
+            "what they held is missing from the transcript"
+        )
+    heard = 0.0
+    with console.progress(file.name, round(recording.duration), unit="seconds") as bar:
+
+        def advance(seconds: float) -> None:
+            nonlocal heard
+            bar.advance(round(seconds) - round(heard))
+            heard = seconds
+
+        return engine.transcribe(recording.samples, wanted, advance)
+
+
+def _deliver(
+    transcript: Transcript, file: Path, form: Format, out: Path | None, *, alone: bool
+) -> None:
+    """Write a transcript to its file under `out`, whole or not at all, or print it."""
+    from airgap.files import write_whole
+
+    text = form.render(transcript)
+    if out is None:
+        if not alone:
+            console.data(f"== {file}")
+        console.data(text.rstrip("\n"))
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / f"{file.stem}{form.extension}"
+    write_whole(target, text.encode())
+    console.say(f"wrote {target}")

@@ -1,0 +1,352 @@
+"""Loopback servers that real clients speak to: a Hugging Face hub and a package index."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from airgap.console import console
+from bundler.download_cache import DownloadCache
+from bundler.lock import Lock, LockedFile, LockedModel
+from bundler.sources import Access
+from bundler.sources.huggingface import Hub, HuggingFace
+from bundler.sources.local import Local
+from bundler.sources.pypi import Index
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+GOOD_TOKEN = "hf_a-token-of-the-test"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def git_blob(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+@dataclass
+class Reply:
+    """What a server sends; `declared` lies about the length."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    declared: int | None = None
+
+
+class LoopbackServer:
+    """A server on 127.0.0.1 that answers with what `answer` returns, and notes who asked."""
+
+    def __init__(self) -> None:
+        outer = self
+        self.asked: list[tuple[str, str]] = []
+        self.headers: list[dict[str, str]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._reply(send_body=True)
+
+            def do_HEAD(self) -> None:
+                self._reply(send_body=False)
+
+            def _reply(self, *, send_body: bool) -> None:
+                outer.asked.append((self.command, self.path))
+                outer.headers.append({k.lower(): v for k, v in self.headers.items()})
+                reply = outer.answer(self.command, unquote(urlsplit(self.path).path), self.headers)
+                self.send_response(reply.status)
+                for name, value in reply.headers.items():
+                    self.send_header(name, value)
+                length = len(reply.body) if reply.declared is None else reply.declared
+                self.send_header("Content-Length", str(length))
+                if reply.declared is not None:
+                    self.send_header("Connection", "close")
+                    self.close_connection = True
+                self.end_headers()
+                if send_body:
+                    self.wfile.write(reply.body)
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
+        )
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def answer(self, method: str, path: str, headers: object) -> Reply:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@dataclass
+class HubRepository:
+    """A repository of the loopback hub. `served` overrides what a file's bytes are said to be."""
+
+    files: dict[str, bytes]
+    large: set[str] = field(default_factory=lambda: {"model.bin"})
+    commit: str = COMMIT
+    gated: str | bool = False
+    licence: str | None = "mit"
+    served: dict[str, Reply] = field(default_factory=dict)
+
+
+class LoopbackHub(LoopbackServer):
+    """The part of the hub's protocol that resolving and downloading use."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, HubRepository] = {}
+        super().__init__()
+
+    def answer(self, method: str, path: str, headers: object) -> Reply:
+        parts = path.strip("/").split("/")
+        if parts[:2] == ["api", "models"]:
+            return self._describe("/".join(parts[2:4]), parts[4:])
+        if len(parts) > 4 and parts[2] == "resolve":
+            return self._file("/".join(parts[:2]), parts[3], "/".join(parts[4:]), headers)
+        return Reply(404)
+
+    def _describe(self, name: str, rest: list[str]) -> Reply:
+        repository = self.repositories.get(name)
+        if repository is None:
+            return Reply(404, headers={"X-Error-Code": "RepoNotFound"})
+        if rest[:1] == ["revision"] and rest[1] not in {"main", "v1", repository.commit}:
+            return Reply(404, headers={"X-Error-Code": "RevisionNotFound"})
+        body = {
+            "_id": "1",
+            "id": name,
+            "sha": repository.commit,
+            "private": False,
+            "gated": repository.gated,
+            "tags": [],
+            "cardData": {"license": repository.licence} if repository.licence else {},
+            "siblings": [self._listed(path, repository) for path in repository.files],
+        }
+        return Reply(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    def _listed(self, path: str, repository: HubRepository) -> dict[str, object]:
+        content = repository.files[path]
+        if path in repository.large:
+            pointer = {"sha256": sha256(content), "size": len(content), "pointerSize": 130}
+            return {"rfilename": path, "size": len(content), "blobId": "0" * 40, "lfs": pointer}
+        return {"rfilename": path, "size": len(content), "blobId": git_blob(content)}
+
+    def _file(self, name: str, revision: str, path: str, headers: object) -> Reply:
+        repository = self.repositories.get(name)
+        if repository is None or path not in repository.files:
+            code = "RepoNotFound" if repository is None else "EntryNotFound"
+            return Reply(404, headers={"X-Error-Code": code})
+        if revision != repository.commit:
+            return Reply(404, headers={"X-Error-Code": "RevisionNotFound"})
+        if repository.gated and headers.get("Authorization") != f"Bearer {GOOD_TOKEN}":
+            return Reply(401, headers={"X-Error-Code": "GatedRepo", "X-Error-Message": "gated"})
+        content = repository.files[path]
+        reply = repository.served.get(path, Reply(200, content))
+        described = {"ETag": f'"{sha256(content)}"', "X-Repo-Commit": repository.commit}
+        return replace(reply, headers={**described, **reply.headers})
+
+
+class LoopbackIndex(LoopbackServer):
+    """A package index in HTML (PEP 503) or JSON (PEP 691)."""
+
+    def __init__(self) -> None:
+        self.archives: dict[str, dict[str, bytes]] = {}
+        self.digests: dict[str, str | None] = {}
+        self.as_json = False
+        self.served: dict[str, Reply] = {}
+        super().__init__()
+
+    def add(self, project: str, filename: str, content: bytes) -> None:
+        self.archives.setdefault(project, {})[filename] = content
+        self.digests[filename] = sha256(content)
+
+    def downloads(self) -> list[str]:
+        return [path.rpartition("/")[2] for _, path in self.asked if path.startswith("/files/")]
+
+    def answer(self, method: str, path: str, headers: object) -> Reply:
+        parts = path.strip("/").split("/")
+        if parts[0] == "simple" and len(parts) == 2 and parts[1] in self.archives:
+            return self._page(parts[1])
+        if parts[0] == "files":
+            reply = self.served.get(parts[2])
+            return reply or Reply(200, self.archives[parts[1]][parts[2]])
+        return Reply(404)
+
+    def _page(self, project: str) -> Reply:
+        if self.as_json:
+            files = [
+                {
+                    "filename": name,
+                    "url": f"/files/{project}/{name}",
+                    "hashes": {"sha256": self.digests[name]} if self.digests[name] else {},
+                    "size": len(content),
+                }
+                for name, content in self.archives[project].items()
+            ]
+            page = {"meta": {"api-version": "1.1"}, "name": project, "files": files, "versions": []}
+            kind = "application/vnd.pypi.simple.v1+json"
+            return Reply(200, json.dumps(page).encode(), {"Content-Type": kind})
+        links = "".join(
+            f'<a href="/files/{project}/{name}'
+            + (f"#sha256={self.digests[name]}" if self.digests[name] else "")
+            + f'">{name}</a>\n'
+            for name in self.archives[project]
+        )
+        return Reply(
+            200, f"<html><body>{links}</body></html>".encode(), {"Content-Type": "text/html"}
+        )
+
+
+def wheel(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def sdist(top: str, members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(f"{top}/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def quiet_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No variable, token or pip configuration of the developer's machine reaches a test."""
+    for name in (
+        "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "PIP_INDEX_URL",
+        "SOURCE_DATE_EPOCH", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "http_proxy", "ALL_PROXY",
+    ):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("AIRGAP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    yield
+    console.configure()
+
+
+@pytest.fixture
+def hub() -> Iterator[LoopbackHub]:
+    server = LoopbackHub()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def index() -> Iterator[LoopbackIndex]:
+    server = LoopbackIndex()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def access(hub: LoopbackHub, index: LoopbackIndex, tmp_path: Path) -> Access:
+    return Access(
+        hub=Hub(hub.url),
+        index=Index(f"{index.url}/simple/"),
+        cache=DownloadCache.at(tmp_path / "cache"),
+        folder=tmp_path,
+    )
+
+
+WHISPER = {
+    "config.json": b'{"a": 1}',
+    "model.bin": bytes(range(256)) * 4096,
+    "tokenizer.json": b'{"tokens": []}',
+    "vocabulary.txt": b"a\nb\n",
+    "README.md": b"# A model",
+}
+
+
+@pytest.fixture
+def whisper(hub: LoopbackHub) -> HubRepository:
+    """A Whisper model on the loopback hub, as `Systran/faster-whisper-tiny`."""
+    repository = HubRepository(dict(WHISPER))
+    hub.repositories["Systran/faster-whisper-tiny"] = repository
+    return repository
+
+
+def locked_files(files: dict[str, bytes]) -> tuple[LockedFile, ...]:
+    return tuple(
+        LockedFile(path, len(content), sha256(content)) for path, content in sorted(files.items())
+    )
+
+
+MakeLock = Callable[..., Lock]
+
+
+@pytest.fixture
+def make_lock() -> MakeLock:
+    """A lock of one model with these files, from these sources."""
+
+    def make(files: dict[str, bytes], *sources: object, repository: str = "o/m") -> Lock:
+        model = LockedModel(
+            id="m",
+            role="vad",
+            engine="nemo",
+            repository=repository,
+            commit=COMMIT,
+            licence="MIT",
+            gated=False,
+            sources=sources or (HuggingFace(repository),),  # type: ignore[arg-type]
+            files=locked_files(files),
+        )
+        return Lock("n", "1.0.0", 1, "2026-01-02T03:04:05Z", "0" * 64, (model,))
+
+    return make
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What test files need of this one, which they cannot import."""
+
+    COMMIT = COMMIT
+    GOOD_TOKEN = GOOD_TOKEN
+    WHISPER = WHISPER
+    HubRepository = HubRepository
+    Reply = Reply
+    Local = Local
+    sha256 = staticmethod(sha256)
+    git_blob = staticmethod(git_blob)
+    wheel = staticmethod(wheel)
+    sdist = staticmethod(sdist)
+
+
+@pytest.fixture
+def kit() -> Kit:
+    return Kit()
+
+
+def files_under(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def cached(tmp_path: Path) -> Callable[[], list[str]]:
+    """Every file in the download cache, temporary ones too, by its name."""
+    return lambda: sorted(name.rpartition("/")[2] for name in files_under(tmp_path / "cache"))

@@ -1,0 +1,93 @@
+"""What a plan adds up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from airgap.console import Console
+from bundler.lock import Lock, read_lock
+from bundler.plan import Plan, make_plan, show_plan
+from bundler.profile import Profile, read_profile
+from bundler.sources import Access
+
+LARGE_V3 = 3_087_284_237 + 2394 + 340 + 2_480_617 + 1_068_114
+COMMUNITY = 444 + 26_646_242 + 133_852 + 134_376 + 5_906_507
+JFK = 352_078
+
+
+@pytest.fixture
+def gpu() -> tuple[Profile, Lock]:
+    path, profile = read_profile("gpu-pyannote")
+    return profile, read_lock(path, profile)
+
+
+@pytest.fixture
+def planned(gpu: tuple[Profile, Lock], access: Access) -> Plan:
+    return make_plan(*gpu, access)
+
+
+def test_sizes_add_up(planned: Plan) -> None:
+    total = LARGE_V3 + COMMUNITY + JFK
+    assert planned.size == planned.cache_disk == total
+    assert [model.size for model in planned.models] == [LARGE_V3, COMMUNITY, JFK]
+    assert total < planned.bundle_disk <= total * 1.0015
+    assert planned.host_disk == planned.bundle_disk + total
+
+
+def test_verified_loading_holds_two_copies_beside_the_loaded_model(planned: Plan) -> None:
+    assert planned.memory == 400_000_000 + 1_500_000_000 + LARGE_V3 + COMMUNITY + 2 * LARGE_V3
+    assert planned.gpu_memory == LARGE_V3 + COMMUNITY + 1_500_000_000
+
+
+def test_a_cpu_needs_no_gpu_memory(access: Access) -> None:
+    path, profile = read_profile("demo")
+    planned = make_plan(profile, read_lock(path, profile), access)
+    assert planned.gpu_memory is None
+
+
+def test_a_file_that_two_models_share_counts_once(
+    gpu: tuple[Profile, Lock], access: Access, planned: Plan
+) -> None:
+    profile, lock = gpu
+    twice = replace(lock, models=(*lock.models, replace(lock.models[1], id="twin")))
+    assert make_plan(profile, twice, access).size == planned.size
+
+
+def test_it_is_told_for_people(planned: Plan, capsys: Any) -> None:
+    show_plan(planned, Console())
+    told = capsys.readouterr().out
+    assert "gpu-pyannote 1.0.0 (sequence 1), for gpu" in told
+    assert "Systran/faster-whisper-large-v3@edaa852e" in told
+    assert "CC-BY-4.0, GATED: accept its terms, set HF_TOKEN" in told
+    assert "isolated host's VRAM" in told
+    assert "127.0.0.1" in told
+
+
+def test_a_non_commercial_licence_stands_out(
+    gpu: tuple[Profile, Lock], access: Access, capsys: Any
+) -> None:
+    profile, lock = gpu
+    models = (replace(lock.models[0], licence="CC-BY-NC-4.0"),)
+    show_plan(make_plan(profile, replace(lock, models=models), access), Console())
+    assert "CC-BY-NC-4.0, NON-COMMERCIAL" in capsys.readouterr().out
+
+
+def test_an_incomplete_lock_is_planned_and_says_so(
+    gpu: tuple[Profile, Lock], access: Access, capsys: Any
+) -> None:
+    profile, lock = gpu
+    files = (replace(lock.models[2].files[0], sha256=None),)
+    lock = replace(lock, models=(replace(lock.models[2], files=files),))
+    show_plan(make_plan(profile, lock, access), Console())
+    warned = capsys.readouterr().err
+    assert warned == "warning: the lock is incomplete: jfk: 'jfk.wav' has no sha256\n"
+
+
+def test_the_document_is_json(planned: Plan) -> None:
+    body = json.loads(json.dumps(planned.as_json()))
+    assert body["models"][1]["gated"] is True
+    assert body["hosts"] == ["127.0.0.1"]

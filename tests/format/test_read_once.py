@@ -1,0 +1,137 @@
+"""One open file from check to use, and each of its bytes read once.
+
+The attack is RAUC's CVE-2020-25860: verified, then read again. Here the file behind the path is
+swapped, and the very bytes are rewritten as soon as they have been read.
+"""
+
+import os
+
+import pytest
+
+from airgap import verify, volumes
+from airgap.errors import DamagedError
+
+
+@pytest.fixture
+def path(tmp_path, large_bundle):
+    path = tmp_path / "bundle.tar.zst"
+    path.write_bytes(large_bundle)
+    return path
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Every range that is read through preadv, the only call that reads a bundle."""
+    seen, real = [], os.preadv
+
+    def counting(descriptor, buffers, offset):
+        count = real(descriptor, buffers, offset)
+        seen.append((offset, offset + count))
+        return count
+
+    monkeypatch.setattr(os, "preadv", counting)
+    return seen
+
+
+def use(bundle, *, deep):
+    """Every byte of every file, as a mount would take them."""
+    if not deep:
+        bundle.check_frames()
+        return None
+    return {file.path: b"".join(pieces) for file, pieces in bundle.contents()}
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_every_byte_is_read_exactly_once(path, large_bundle, alice, policy_of, now, reads, deep):
+    with volumes.opened(path) as source:
+        use(verify.verify(source, policy_of(alice), None, now).bundle, deep=deep)
+    ranges = sorted(reads)
+    assert [start for start, _end in ranges] == [0, *[end for _start, end in ranges[:-1]]]
+    assert ranges[-1][1] == len(large_bundle)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_nothing_but_preadv_reads(path, alice, policy_of, now, monkeypatch, deep):
+    """The proof above counts the right call: with it gone, nothing can be read."""
+
+    def broken(*_arguments):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "preadv", broken)
+    with (
+        volumes.opened(path) as source,
+        pytest.raises(volumes.AirgapError, match="at byte 0: Input/output error"),
+    ):
+        verify.verify(source, policy_of(alice), None, now)
+
+
+def test_bytes_that_change_behind_the_reader(
+    path, large_recipe, alice, policy_of, now, monkeypatch
+):
+    """A medium that answers differently the second time: what was hashed is what is used."""
+    real = os.preadv
+    with path.open("r+b") as attacker:
+
+        def rewriting(descriptor, buffers, offset):
+            count = real(descriptor, buffers, offset)
+            os.pwrite(attacker.fileno(), b"\xee" * count, offset)
+            return count
+
+        monkeypatch.setattr(os, "preadv", rewriting)
+        with volumes.opened(path) as source:
+            found = use(verify.verify(source, policy_of(alice), None, now).bundle, deep=True)
+    assert found == large_recipe.contents
+    assert set(path.read_bytes()) == {0xEE}
+
+
+def test_bytes_that_change_ahead_of_the_reader(
+    path, large_bundle, alice, policy_of, now
+):
+    """After the signatures were checked, a frame is replaced by one that is as long."""
+    with volumes.opened(path) as source:
+        bundle = verify.verify(source, policy_of(alice), None, now).bundle
+        with path.open("r+b") as attacker:
+            attacker.seek(len(large_bundle) - 5_000_000)
+            attacker.write(b"\xee")
+        with pytest.raises(DamagedError, match="frame 2"):
+            bundle.check_frames()
+        taken = []
+        with pytest.raises(DamagedError, match="frame 2"):
+            for file, pieces in bundle.contents():
+                taken.append((file.path, sum(len(piece) for piece in pieces)))
+        assert [name for name, _size in taken] == ["README.txt"]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_path_that_comes_to_name_another_file(
+    path, tmp_path, large_recipe, alice, policy_of, now, deep
+):
+    """Same path, same size, other content: the open file is what is used."""
+    with volumes.opened(path) as source:
+        bundle = verify.verify(source, policy_of(alice), None, now).bundle
+        evil = tmp_path / "evil"
+        evil.write_bytes(b"\xee" * path.stat().st_size)
+        evil.replace(path)
+        found = use(bundle, deep=deep)
+    assert found is None or found == large_recipe.contents
+
+
+def test_what_a_caller_does_not_take_is_checked_all_the_same(
+    large_recipe, alice, policy_of, verified
+):
+    """A reader that skips a file, or stops within one, still learns that it was wrong."""
+    wrong = large_recipe.but_file(1, sha256="0" * 64).build(alice)
+    for taken in (0, 1):
+        taking = verified(wrong, policy_of(alice)).bundle.contents()
+        with pytest.raises(DamagedError, match="model.bin' has the SHA-256 [0-9a-f]{64}; the"):
+            for _file, pieces in taking:
+                for _piece in zip(range(taken), pieces, strict=False):
+                    pass
+
+
+def test_progress_counts_every_stored_byte_of_the_payload(large_bundle, alice, policy_of, verified):
+    bundle = verified(large_bundle, policy_of(alice)).bundle
+    for check in (bundle.check_frames, bundle.check_contents):
+        done = []
+        check(done.append)
+        assert sum(done) == sum(slot.stored for slot in bundle.table.slots[1:])
