@@ -235,7 +235,7 @@ def test_a_token_that_is_refused_does_not_reach_the_error(
     ("reply", "said"),
     [
         ((403, {}), "the hub answered 403 for 'o/m'"),
-        ((500, {}), "the hub answered 500 for 'o/m'"),
+        ((400, {}), "the hub answered 400 for 'o/m'"),
         ((404, {"X-Error-Code": "EntryNotFound"}), "'o/m' has no such file at this commit"),
         ((404, {"X-Error-Code": "RevisionNotFound"}), "'o/m' has no such revision"),
         ((404, {"X-Error-Code": "RepoNotFound"}), "'o/m' is not on the hub, or is private"),

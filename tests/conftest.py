@@ -1,0 +1,179 @@
+"""What every part of the suite may use: real models and speech, bundles, the command itself.
+
+The suite reaches no network: `make test` fetches the profile `demo` first, with the project's
+own `airgap fetch`, and pytest-socket closes every socket beyond loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airgap import places
+from bundler.download_cache import DownloadCache
+from bundler.lock import Lock, read_lock
+from bundler.profile import read_profile
+
+PASSPHRASE = "correct horse battery staple"
+
+
+@pytest.fixture(scope="session")
+def demo_lock() -> Lock:
+    """The lock of the shipped profile `demo`."""
+    path, profile = read_profile("demo")
+    return read_lock(path, profile)
+
+
+@pytest.fixture(scope="session")
+def demo_files(demo_lock: Lock) -> Mapping[str, Path]:
+    """Every file of the profile `demo`, in the download cache, by its name in the lock."""
+    cache = DownloadCache.at(places.download_cache())
+    found = {}
+    for model, file in demo_lock.files():
+        assert file.sha256 is not None
+        assert cache.holds_intact(file.sha256), (
+            f"'{file.path}' of {model.id} is not in the download cache: airgap fetch demo"
+        )
+        found[file.path] = cache.path(file.sha256)
+    return found
+
+
+@pytest.fixture(scope="session")
+def whisper_tiny_en(
+    demo_files: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with the real Whisper tiny.en, as faster-whisper loads it by path."""
+    folder = tmp_path_factory.mktemp("tiny.en")
+    for name in ("config.json", "model.bin", "tokenizer.json", "vocabulary.txt"):
+        shutil.copyfile(demo_files[name], folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def jfk(demo_files: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven seconds of real speech: Kennedy's inaugural address."""
+    path = tmp_path_factory.mktemp("speech") / "jfk.wav"
+    shutil.copyfile(demo_files["jfk.wav"], path)
+    return path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document of a run with `--json`."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A machine's folders, apart from those of whoever runs the suite."""
+
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        """AIRGAP_ROOT."""
+        return self.folder / "root"
+
+    @property
+    def keys(self) -> Path:
+        """AIRGAP_KEYS."""
+        return self.folder / "keys"
+
+    @property
+    def passphrase(self) -> Path:
+        """A file for --passphrase-file."""
+        return self.folder / "passphrase"
+
+    def environment(self) -> dict[str, str]:
+        """The variables of a process on this machine; the download cache is the real one."""
+        return {
+            **os.environ,
+            "AIRGAP_ROOT": str(self.root),
+            "AIRGAP_KEYS": str(self.keys),
+            "AIRGAP_CACHE": str(places.download_cache()),
+            "NO_COLOR": "1",
+        }
+
+    def airgap(self, *arguments: str | Path, stdin: bytes | None = None) -> Outcome:
+        """Run the real command in a process of its own."""
+        done = subprocess.run(
+            [sys.executable, "-m", "airgap", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment(),
+            input=stdin,
+            capture_output=True,
+            timeout=600,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def keygen(self, name: str, *options: str) -> str:
+        """Make a signer's keys; returns the fingerprint that would go onto paper."""
+        made = self.airgap("keygen", name, "--passphrase-file", self.passphrase, "--json", *options)
+        assert made.code == 0, made.err
+        fingerprint: str = made.document["fingerprint"]
+        return fingerprint
+
+    def trust(self, name: str, fingerprint: str) -> None:
+        """Trust a signer of this key folder, starting a trust store where there is none."""
+        if not (self.root / "trust").exists():
+            assert self.airgap("trust", "init").code == 0
+        public = sorted(self.keys.glob(f"{name}.*.pub"))
+        added = self.airgap("trust", "add", *public, "--signer", name, "--fingerprint", fingerprint)
+        assert added.code == 0, added.err
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A machine of its own."""
+    return make_place(tmp_path)
+
+
+def make_place(folder: Path) -> Place:
+    """A machine whose folders lie in `folder`."""
+    place = Place(folder)
+    place.passphrase.write_text(f"{PASSPHRASE}\n")
+    return place
+
+
+@dataclass(frozen=True)
+class DemoSite:
+    """The demo bundle, built and signed by alice, and a machine that has her keys."""
+
+    place: Place
+    bundle: Path
+    fingerprint: str
+
+
+@pytest.fixture(scope="session")
+def demo_site(demo_files: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> DemoSite:
+    """The profile `demo`, built by the real command once for the suite. Do not change its files."""
+    assert demo_files
+    place = make_place(tmp_path_factory.mktemp("demo"))
+    fingerprint = place.keygen("alice")
+    built = place.airgap("build", "demo", "--key", "alice", "--passphrase-file", place.passphrase)
+    assert built.code == 0, built.err
+    return DemoSite(place, place.folder / "demo-1.0.0" / "demo-1.0.0.tar.zst", fingerprint)
+
+
+@pytest.fixture
+def fresh_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Place]:
+    """Makes machines: an isolated host beside the builder's."""
+    return lambda: make_place(tmp_path_factory.mktemp("machine"))
