@@ -89,25 +89,35 @@ def save(folder: Path, name: str, private: Iterable[PrivateKey], secret: bytes |
 
 
 def find(named: str, folder: Path) -> tuple[Path, ...]:
-    """The private key files that `--key` names: a file, or a NAME in the key folder.
+    """The private key files that `--key` names.
+
+    Args:
+        named: a key file; or the NAME of a signer, in the key folder or, as PATH/NAME, elsewhere.
+        folder: the key folder.
 
     Raises:
         UsageError: there is none.
     """
-    if "/" in named or Path(named).is_file():
-        return (Path(named),)
+    path = Path(named) if "/" in named or Path(named).is_file() else folder / named
+    if path.is_file():
+        return (path,)
     found = tuple(
-        path
+        file
         for algorithm in keys.ALGORITHMS
-        if (path := folder / f"{named}.{algorithm}.key").is_file()
+        if (file := path.with_name(f"{path.name}.{algorithm}.key")).is_file()
     )
     if not found:
-        known = sorted({path.name.split(".")[0] for path in folder.glob("*.key")})
+        known = sorted({file.name.split(".")[0] for file in path.parent.glob("*.key")})
         raise UsageError(
-            f"no private key '{named}' in '{folder}'; there: {', '.join(known) or 'none'}",
-            hint=f"airgap keygen {named}",
+            f"no private key '{path.name}' in '{path.parent}'; there: {', '.join(known) or 'none'}",
+            hint=f"airgap keygen {path.name}",
         )
     return found
+
+
+def signer_name(named: str) -> str:
+    """The signer's name that `--key` stands for, as `SIGNERS.txt` shows it."""
+    return Path(named).name.split(".")[0]
 
 
 def load(path: Path, secret: bytes | None) -> PrivateKey:

@@ -27,6 +27,7 @@ OFFLINE_VARIABLES: Final = {
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "PYANNOTE_METRICS_ENABLED": "0",  # else every pipeline reports to otel.pyannote.ai
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.29 and newer, used for voice detection
     "OTEL_SDK_DISABLED": "true",
     "DO_NOT_TRACK": "1",
 }

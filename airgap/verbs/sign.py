@@ -106,7 +106,7 @@ def _signed(
     for name in named:
         private = signing.unlock(name, places.key_folder(), file, descriptor)
         envelope = signing.sign(envelope, private)
-        names.update({key.public.key_id: Path(name).name.split(".")[0] for key in private})
+        names.update({key.public.key_id: signing.signer_name(name) for key in private})
     return envelope, names
 
 

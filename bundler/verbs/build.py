@@ -61,7 +61,7 @@ def build(
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
     signers = {
-        Path(named).name.split(".")[0]: signing.unlock(
+        signing.signer_name(named): signing.unlock(
             named, places.key_folder(), passphrase_file, passphrase_fd
         )
         for named in key or []

@@ -8,8 +8,6 @@ the first damaged packet.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airgap.errors import AirgapError, UsageError
+from runtime.recordings import open_recording
 
 Samples = npt.NDArray[np.float32]
 
@@ -76,15 +75,7 @@ def read_recording(path: Path, *, longest: float = LONGEST_SECONDS) -> Recording
         UsageError: it is not there, no regular file, or not audio that `decode` takes.
         AirgapError: the disk failed.
     """
-    try:
-        # Not blocking: opening a pipe that nobody writes would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        stream = os.fdopen(descriptor, "rb")
-    except OSError as error:
-        raise UsageError(f"cannot read '{path}' as audio: {error.strerror}") from error
-    with stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"cannot read '{path}' as audio: it is not a regular file")
+    with open_recording(path) as stream:
         return decode(stream, str(path), longest=longest)
 
 

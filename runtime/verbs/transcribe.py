@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -102,39 +102,31 @@ def transcribe(
     console.configure(quiet=quiet)
     from airgap import places
     from airgap.errors import UsageError
-    from runtime import generation
+    from runtime import generation, recordings
 
-    _check_files(files)
     if len(files) > 1 and out is None and output_format is not FormatName.TEXT:
         raise UsageError(
             f"{len(files)} recordings as {output_format} need a folder", hint="--out FOLDER"
         )
-    _go_offline(allow_network=allow_network)
-    with generation.current(places.isolated_root(root), bundle) as mounted:
-        engine = _load(mounted, model, device, compute_type, verified_load)
-    from runtime.engine.formats import FORMATS
-    from runtime.engine.options import TranscribeOptions
+    with recordings.all_open(files) as streams:
+        _go_offline([stream.fileno() for stream in streams], allow_network=allow_network)
+        with generation.current(places.isolated_root(root), bundle) as mounted:
+            engine = _load(mounted, model, device, compute_type, verified_load)
+        from runtime.engine.formats import FORMATS
+        from runtime.engine.options import TranscribeOptions
 
-    wanted = TranscribeOptions(
-        language=language,
-        task=str(task),
-        beam_size=beam_size,
-        word_timestamps=word_timestamps,
-    )
-    for file in files:
-        transcript = _transcribed(engine, file, wanted)
-        _deliver(transcript, file, FORMATS[output_format], out, alone=len(files) == 1)
-
-
-def _check_files(files: list[Path]) -> None:
-    """A name that was mistyped is told before a model is loaded."""
-    from airgap.errors import UsageError
-
-    if missing := [file for file in files if not file.is_file()]:
-        raise UsageError("no such recording: " + ", ".join(f"'{file}'" for file in missing))
+        wanted = TranscribeOptions(
+            language=language,
+            task=str(task),
+            beam_size=beam_size,
+            word_timestamps=word_timestamps,
+        )
+        for file, stream in zip(files, streams, strict=True):
+            transcript = _transcribed(engine, file, stream, wanted)
+            _deliver(transcript, file, FORMATS[output_format], out, alone=len(files) == 1)
 
 
-def _go_offline(*, allow_network: bool) -> None:
+def _go_offline(keep: list[int], *, allow_network: bool) -> None:
     """Leave the network before a thread is started or a speech library imported."""
     from runtime import offline
 
@@ -142,7 +134,7 @@ def _go_offline(*, allow_network: bool) -> None:
         offline.set_offline_variables()
         console.warn("--allow-network: this process can reach a network")
         return
-    console.say(f"Running in OFFLINE mode: {offline.leave_network().sentence()}")
+    console.say(f"Running in OFFLINE mode: {offline.leave_network(keep=keep).sentence()}")
 
 
 def _load(
@@ -174,10 +166,12 @@ def _load(
     return engine
 
 
-def _transcribed(engine: WhisperEngine, file: Path, wanted: TranscribeOptions) -> Transcript:
-    from runtime.engine.audio import read_recording
+def _transcribed(
+    engine: WhisperEngine, file: Path, stream: BinaryIO, wanted: TranscribeOptions
+) -> Transcript:
+    from runtime.engine.audio import decode
 
-    recording = read_recording(file)
+    recording = decode(stream, str(file))
     if recording.damaged_packets:
         console.warn(
             f"'{file}' is damaged: {recording.damaged_packets} packets could not be decoded, and "

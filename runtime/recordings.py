@@ -1,0 +1,40 @@
+"""Recordings as open files: opened before the network is left, read after.
+
+Root loses its right over other users' files when it leaves; what it had opened stays readable.
+Nothing heavy is imported here, for that reason.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from airgap.errors import UsageError
+
+
+def open_recording(path: Path) -> BinaryIO:
+    """A regular file of the user's, or a link to one, open for reading. Raises UsageError."""
+    try:
+        # Not blocking: opening a pipe that nobody writes would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        stream = os.fdopen(descriptor, "rb")
+    except OSError as error:
+        raise UsageError(f"cannot read '{path}' as audio: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise UsageError(f"cannot read '{path}' as audio: it is not a regular file")
+    return stream
+
+
+@contextmanager
+def all_open(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
+    """Every recording of a run, open until the block ends. Raises UsageError for the first bad."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with ExitStack() as stack:
+        yield [stack.enter_context(open_recording(path)) for path in paths]
