@@ -168,6 +168,17 @@ def test_where_all_lie_the_error_has_both_digests_and_the_good_files_stay(
     assert cached() == sorted(kit.sha256(FILES[path]) for path in ("conf/b.yaml", "empty.txt"))
 
 
+def test_a_short_file_is_told_by_its_size(
+    make_lock: MakeLock, access: Access, folder: Path, kit: Any, cached: Cached
+) -> None:
+    short = FILES["a.nemo"][:-1]
+    (folder / "a.nemo").write_bytes(short)
+    said = rf"expected 5000 bytes, found 4999 \(sha256 {kit.sha256(short)}\)"
+    with pytest.raises(AirgapError, match=said):
+        fetch(make_lock({"a.nemo": FILES["a.nemo"]}, Local("models")), access)
+    assert cached() == []
+
+
 def test_all_failures_come_at_once_and_sorted(
     make_lock: MakeLock, access: Access, tmp_path: Path, cached: Cached
 ) -> None:
@@ -185,6 +196,7 @@ def test_a_download_that_always_breaks_off_ends_and_is_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1 << 16)
     content = b"x" * LARGE
     repository = kit.HubRepository({"a.nemo": content}, large={"a.nemo"})
     repository.served["a.nemo"] = kit.Reply(200, content[: LARGE // 2], declared=LARGE)
