@@ -129,7 +129,8 @@ def changes(old: Lock | None, new: Lock) -> Iterator[Change]:
 
 def _model_changes(old: LockedModel | None, new: LockedModel) -> Iterator[Change]:
     if old is None:
-        yield Change(new.id, None, f"{new.origin}, {len(new.files)} files, {human_size(new.size)}")
+        count = "1 file" if len(new.files) == 1 else f"{len(new.files)} files"
+        yield Change(new.id, None, f"{new.origin}, {count}, {human_size(new.size)}")
         return
     for attribute in ("role", "engine", "repository", "commit", "licence", "gated"):
         was, now = getattr(old, attribute), getattr(new, attribute)

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help="The .tar.zst file.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file.")],
     files: Annotated[bool, typer.Option("--files", help="List every file too.")] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -33,7 +33,8 @@ def inspect(
     It is no verification: no signature is checked, and it says so.
 
     \b
-    airgap inspect demo-1.0.0.tar.zst --files
+    Examples:
+      airgap inspect demo-1.0.0.tar.zst --files
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import volumes

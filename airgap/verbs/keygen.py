@@ -20,10 +20,11 @@ def register(app: typer.Typer) -> None:
 
 
 def keygen(
-    name: Annotated[str, typer.Argument(help="Of the signer: a person or a team.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the signer: a person or a team.")],
     out: Annotated[
         Path | None,
         typer.Option(
+            metavar="FOLDER",
             help="Folder for the keys. Else AIRGAP_KEYS, else airgap/keys in the user's "
             "configuration, where --key NAME finds them.",
             show_default=False,
@@ -45,8 +46,9 @@ def keygen(
     A build signs with all of them; a host that trusts the signer wants all of them.
 
     \b
-    airgap keygen alice
-    airgap keygen alice --cnsa2 --out /media/key-stick
+    Examples:
+      airgap keygen alice
+      airgap keygen alice --cnsa2 --out /media/key-stick
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import keys, passphrase, places, signing

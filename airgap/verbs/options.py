@@ -12,6 +12,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warn
 Root = Annotated[
     Path | None,
     typer.Option(
+        metavar="FOLDER",
         help="The host's root: trust, store, mounts. Else AIRGAP_ROOT, else /var/lib/airgap where "
         "it is writable, else the user's data folder.",
         show_default=False,
@@ -20,10 +21,14 @@ Root = Annotated[
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(
-        help="File whose first line is the passphrase; else it is asked.", show_default=False
+        metavar="FILE",
+        help="File whose first line is the passphrase; else it is asked.",
+        show_default=False,
     ),
 ]
 PassphraseFd = Annotated[
     int | None,
-    typer.Option(help="Open descriptor to read the passphrase from.", show_default=False),
+    typer.Option(
+        metavar="N", help="Open descriptor to read the passphrase from.", show_default=False
+    ),
 ]

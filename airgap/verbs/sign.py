@@ -18,6 +18,7 @@ Keys = Annotated[
     list[str] | None,
     typer.Option(
         "--key",
+        metavar="NAME",
         help="Sign as NAME, with all keys that `airgap keygen NAME` made; or with the key in a "
         "file. May be given again.",
         show_default=False,
@@ -31,20 +32,20 @@ def register(app: typer.Typer) -> None:
 
 
 def sign(
-    bundle: Annotated[Path, typer.Argument(help="The .tar.zst file.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file.")],
     key: Keys = None,
     passphrase_file: options.PassphraseFile = None,
     passphrase_fd: options.PassphraseFd = None,
     export: Annotated[
         Path | None,
-        typer.Option(help="Write what is to be signed to FILE, for a key elsewhere."),
+        typer.Option(metavar="FILE", help="Write what is to be signed, for a key elsewhere."),
     ] = None,
     import_: Annotated[
         Path | None,
-        typer.Option("--import", help="Add the signature in FILE, made elsewhere over --export's."),
+        typer.Option("--import", metavar="FILE", help="Add a signature made over --export's."),
     ] = None,
     public_key: Annotated[
-        Path | None, typer.Option(help="Public key of the imported signature.")
+        Path | None, typer.Option(metavar="FILE", help="Public key of the imported signature.")
     ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -55,10 +56,11 @@ def sign(
     --import brings its signature back.
 
     \b
-    airgap sign demo-1.0.0.tar.zst --key officer
-    airgap sign demo-1.0.0.tar.zst --export demo.pae
-    openssl pkeyutl -sign -inkey KEY -rawin -in demo.pae -out demo.sig
-    airgap sign demo-1.0.0.tar.zst --import demo.sig --public-key KEY.pub
+    Examples:
+      airgap sign demo-1.0.0.tar.zst --key officer
+      airgap sign demo-1.0.0.tar.zst --export demo.pae
+      openssl pkeyutl -sign -inkey KEY -rawin -in demo.pae -out demo.sig
+      airgap sign demo-1.0.0.tar.zst --import demo.sig --public-key KEY.pub
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import head, papers

@@ -29,11 +29,16 @@ def register(app: typer.Typer) -> None:
 
 def init(
     threshold: Annotated[
-        int, typer.Option(min=1, help="Signers that must have signed; 2 is the two-person rule.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Signers that must have signed; 2 is the two-person rule."
+        ),
     ] = 1,
     accept: Annotated[
         list[str] | None,
-        typer.Option(help="Name or pattern of bundles to accept; any, if it is not given."),
+        typer.Option(
+            metavar="NAME", help="Name or pattern of bundles to accept; any, if it is not given."
+        ),
     ] = None,
     root: options.Root = None,
     json: options.Json = False,
@@ -42,8 +47,9 @@ def init(
     """Start a trust store on this host, with no signer in it.
 
     \b
-    airgap trust init
-    airgap trust init --threshold 2 --accept 'ward-*'
+    Examples:
+      airgap trust init
+      airgap trust init --threshold 2 --accept 'ward-*'
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places
@@ -61,13 +67,14 @@ def init(
 
 
 def add(
-    public_keys: Annotated[list[Path], typer.Argument(metavar="PUBKEYS…", help="PEM public keys.")],
-    signer: Annotated[str, typer.Option(help="Who owns them: a person or a team.")],
+    public_keys: Annotated[list[Path], typer.Argument(metavar="PUBKEYS", help="PEM public keys.")],
+    signer: Annotated[str, typer.Option(metavar="NAME", help="Who owns them: a person or a team.")],
     fingerprint: Annotated[
         list[str],
         typer.Option(
+            metavar="FPR",
             help="Typed from paper: the one that `airgap keygen` printed for all of them, or "
-            "--fingerprint for each key. Spaces and colons do not matter."
+            "--fingerprint for each key. Spaces and colons do not matter.",
         ),
     ],
     root: options.Root = None,
@@ -77,7 +84,8 @@ def add(
     """Trust a signer's keys, after comparing them with a fingerprint from paper.
 
     \b
-    airgap trust add alice.*.pub --signer alice --fingerprint '7f3a 09c1 …'
+    Examples:
+      airgap trust add alice.*.pub --signer alice --fingerprint '7f3a 09c1 …'
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import keys, limits, places
@@ -116,7 +124,8 @@ def show(root: options.Root = None, json: options.Json = False) -> None:
     """Show whom this host trusts, and what it has accepted.
 
     \b
-    airgap trust list
+    Examples:
+      airgap trust list
     """
     console.configure(as_json=json)
     from airgap import places
@@ -159,7 +168,8 @@ def reset_sequence(
     For a record that is lost or damaged. Compare `airgap list` with your paper first.
 
     \b
-    airgap trust reset-sequence
+    Examples:
+      airgap trust reset-sequence
     """
     console.configure(quiet=quiet)
     from airgap import places

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from airgap.policy import Policy
     from airgap.verify import VerifiedBundle
 
-Bundle = Annotated[Path, typer.Argument(help="The .tar.zst file, or - for a pipe.")]
+Bundle = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or - for a pipe.")
+]
 Keys = Annotated[
     list[Path] | None,
     typer.Option(
         "--key",
+        metavar="PUBKEY",
         help="Check against this public key alone, not this host's policy. May be given again: "
         "then each key must have signed.",
         show_default=False,
@@ -47,9 +50,10 @@ def verify(
     Nothing is written, and nothing is decompressed before its bytes matched what was signed.
 
     \b
-    airgap verify demo-1.0.0.tar.zst
-    cat demo-1.0.0.tar.zst | airgap verify -
-    airgap verify demo-1.0.0.tar.zst --key alice.ed25519.pub --key alice.ecdsa-p384.pub
+    Examples:
+      airgap verify demo-1.0.0.tar.zst
+      cat demo-1.0.0.tar.zst | airgap verify -
+      airgap verify demo-1.0.0.tar.zst --key alice.ed25519.pub --key alice.ecdsa-p384.pub
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import accepted as record

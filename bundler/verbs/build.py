@@ -17,6 +17,7 @@ Keys = Annotated[
     list[str] | None,
     typer.Option(
         "--key",
+        metavar="NAME",
         help="Sign as NAME, with all keys that `airgap keygen NAME` made; or with the key in a "
         "file. May be given again. Without it the bundle ends unsigned.",
         show_default=False,
@@ -34,7 +35,9 @@ def build(
         str, typer.Argument(metavar="PROFILE", help="A shipped profile's name, or a file's path.")
     ],
     key: Keys = None,
-    out: Annotated[Path, typer.Option(help="Folder to make NAME-VERSION/ in.")] = Path(),
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder to make NAME-VERSION/ in.")
+    ] = Path(),
     passphrase_file: options.PassphraseFile = None,
     passphrase_fd: options.PassphraseFd = None,
     json: options.Json = False,
@@ -46,8 +49,9 @@ def build(
     check it with openssl and sha256sum. The same lock gives the same bytes.
 
     \b
-    airgap build demo --key alice
-    airgap build ./ward-7.yaml --key alice --key bob --out /srv/bundles
+    Examples:
+      airgap build demo --key alice
+      airgap build ./ward-7.yaml --key alice --key bob --out /srv/bundles
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places, signing

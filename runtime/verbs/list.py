@@ -26,7 +26,8 @@ def show(
     """Show what is mounted: bundle, version, generation, signers and approval code.
 
     \b
-    airgap list
+    Examples:
+      airgap list
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places

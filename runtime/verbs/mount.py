@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 def mount(
-    bundle: Annotated[Path, typer.Argument(help="The .tar.zst file, or - for a pipe.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or - for a pipe.")
+    ],
     root: options.Root = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -32,7 +34,8 @@ def mount(
     fails, what was mounted before stays.
 
     \b
-    airgap mount demo-1.0.0.tar.zst
+    Examples:
+      airgap mount demo-1.0.0.tar.zst
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places, volumes

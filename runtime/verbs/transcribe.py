@@ -49,39 +49,54 @@ def register(app: typer.Typer) -> None:
 
 
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES…", help="Recordings.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Recordings.")],
     output_format: Annotated[
-        FormatName, typer.Option("--format", "-f", help="Of the transcript.")
+        FormatName,
+        typer.Option("--format", "-f", metavar="|".join(FormatName), help="Of the transcript."),
     ] = FormatName.TEXT,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for one file a recording; else stdout.", show_default=False),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder for one file a recording; else stdout.",
+            show_default=False,
+        ),
     ] = None,
     bundle: Annotated[
-        str | None, typer.Option(help="Name of the mounted bundle, where there are several.")
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the mounted bundle, where there are several."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Name of the model, where the bundle has several.")
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the model, where the bundle has several."),
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="What is spoken, as `en`; else it is detected.")
+        str | None,
+        typer.Option(metavar="CODE", help="What is spoken, as `en`; else it is detected."),
     ] = None,
     task: Annotated[
-        Task, typer.Option(help="Write what is said, or its English translation.")
+        Task,
+        typer.Option(
+            metavar="|".join(Task), help="Write what is said, or its English translation."
+        ),
     ] = Task.TRANSCRIBE,
-    beam_size: Annotated[int, typer.Option(help="Hypotheses kept in parallel.")] = 5,
+    beam_size: Annotated[int, typer.Option(metavar="N", help="Hypotheses kept in parallel.")] = 5,
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Give each word its times (json).")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or cuda.")] = "auto",
     compute_type: Annotated[
-        str, typer.Option(help="auto, or an arithmetic of CTranslate2's: int8, float16, …")
+        str,
+        typer.Option(
+            metavar="TYPE", help="auto, or an arithmetic of CTranslate2's: int8, float16, …"
+        ),
     ] = "auto",
     verified_load: Annotated[
         VerifiedLoad,
         typer.Option(
+            metavar="|".join(VerifiedLoad),
             help="buffer: what was hashed in memory is what the engine gets. path: hash in place, "
-            "then load by path; for hosts short of memory."
+            "then load by path; for hosts short of memory.",
         ),
     ] = VerifiedLoad.BUFFER,
     allow_network: Annotated[
@@ -96,8 +111,9 @@ def transcribe(
     works. The model's bytes are compared with the signed manifest as they are loaded.
 
     \b
-    airgap transcribe meeting.m4a
-    airgap transcribe *.wav --format srt --out subtitles --language de
+    Examples:
+      airgap transcribe meeting.m4a
+      airgap transcribe *.wav --format srt --out subtitles --language de
     """
     console.configure(quiet=quiet)
     from airgap import places

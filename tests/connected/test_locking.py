@@ -127,7 +127,7 @@ def test_a_changed_profile_makes_a_new_lock(locked: Lock, access: Access) -> Non
 
 def test_a_model_that_comes_or_goes_is_told(locked: Lock, access: Access) -> None:
     wider = lock_profile(parse(PROFILE + "- sample: jfk\n"), locked, access)
-    assert str(wider.changes[0]) == "+ jfk  pypi pywhispercpp==1.5.1, 1 files, 352.1 kB"
+    assert str(wider.changes[0]) == "+ jfk  pypi pywhispercpp==1.5.1, 1 file, 352.1 kB"
     narrower = lock_profile(parse(), wider.lock, access)
     assert str(narrower.changes[0]) == "- jfk  pypi pywhispercpp==1.5.1"
 

@@ -181,7 +181,7 @@ def test_subjects_in_another_order(form):
 @pytest.mark.parametrize("name", ["", "Demo", "-demo", ".demo", "a/b", "a b", "a" * 65, "démo", 1])
 def test_names(form, name):
     form(put("predicate", "name", name), "predicate.name: expected a name")
-    form(put("predicate", "version", name), "predicate.version: expected a name")
+    form(put("predicate", "version", name), "predicate.version: expected a version")
 
 
 @pytest.mark.parametrize(
