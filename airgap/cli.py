@@ -22,6 +22,9 @@ COMMANDS = "airgap.commands"
 CONNECTED = frozenset({"plan", "lock", "fetch", "build"})
 """Verbs that are missing where the connected side is not installed."""
 
+INTERRUPTED = 128 + 2
+"""Exit code after Ctrl-C, as a shell gives it."""
+
 
 class Verbs(TyperGroup):
     """The verbs in the order of the data's path; a missing side's verb says where it belongs."""
@@ -103,11 +106,17 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         return _broken_pipe() if error.errno == errno.EPIPE else _failed(error)
     except KeyboardInterrupt:
-        console.warn("interrupted; nothing half-written is left")
-        return 130
+        return _interrupted()
     except Exception as error:  # noqa: BLE001 - the last handler: it words every other error
         return _unexpected(error)
+    if code == INTERRUPTED:  # the parser has caught the interrupt, and says so by this number
+        return _interrupted()
     return code if isinstance(code, int) else 0
+
+
+def _interrupted() -> int:
+    console.warn("interrupted; nothing half-written is left")
+    return INTERRUPTED
 
 
 def _load_verbs() -> None:
@@ -142,6 +151,10 @@ def _broken_pipe() -> int:
 
 def _unexpected(error: Exception) -> int:
     """The command line's own errors are the parser's to word; anything else is our mistake."""
+    if isinstance(error, typer.Abort):
+        stopped = "stopped: a question was not answered with y; nothing was done"
+        console.fail(AirgapError(stopped, hint="answer y, or give --yes where nobody can be asked"))
+        return AirgapError.exit_code
     code = getattr(error, "exit_code", None)
     if isinstance(code, int):
         if callable(format_message := getattr(error, "format_message", None)):

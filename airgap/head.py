@@ -10,8 +10,8 @@ from pathlib import Path
 
 from airgap import archive, limits
 from airgap.envelope import Envelope
-from airgap.errors import AirgapError, DamagedError
-from airgap.files import sync_folder, write_whole
+from airgap.errors import AirgapError, DamagedError, RefusedError
+from airgap.files import read_bounded, sync_folder, write_whole
 from airgap.volumes import OpenFile
 
 
@@ -40,15 +40,38 @@ class HeadSlot:
         backup = _backup(self._path)
         if not backup.is_file():
             return
-        try:
-            self.read()
-        except DamagedError:
-            with backup.open("rb") as stream:
-                head = stream.read(limits.HEAD_SLOT + 1)
-            Envelope.from_head(head)
-            os.pwrite(self._descriptor, head, 0)
+        old = Envelope.from_head(read_bounded(backup, limits.HEAD_SLOT, "the old head"))
+        if self._is_torn(old):
+            os.pwrite(self._descriptor, old.to_head(), 0)
             os.fsync(self._descriptor)
         backup.unlink()
+        sync_folder(self._path.parent)
+
+    def _is_torn(self, old: Envelope) -> bool:
+        """Whether the slot is neither the old head nor that with signatures added.
+
+        A half-written head can still be one in form, where a key signed anew: half of the new
+        signature, then half of the old one. So no signature that was there may be another now.
+        """
+        try:
+            now = self.read()
+        except DamagedError:
+            return True
+        return now.statement == old.statement and not set(old.signatures) <= set(now.signatures)
+
+
+@contextmanager
+def interruption_told(path: Path) -> Iterator[None]:
+    """A refusal of a bundle whose signing was interrupted says so, and how to mend it."""
+    try:
+        yield
+    except RefusedError as error:
+        if _backup(path).is_file():
+            error.hint = (
+                "its signing was interrupted; this puts the old head back, and signs: "
+                f"airgap sign {path} --key NAME"
+            )
+        raise
 
 
 @contextmanager

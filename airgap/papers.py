@@ -7,6 +7,7 @@ people and other tools: nothing of ours reads them back as evidence.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from airgap.statement import Statement, approval_code
 STATEMENT = "statement.json"
 SIGNERS = "SIGNERS.txt"
 
-_SIGNED = re.compile(r"^  (\S+) +(\S+) +([0-9a-f]{64})$", re.MULTILINE)
+_SIGNED = re.compile(r"^  ([a-z0-9][a-z0-9._-]*) +(\S+) +([0-9a-f]{64})$", re.MULTILINE)
 
 _UNNAMED = "-"
 
@@ -57,6 +58,7 @@ def signers_text(bundle: str, envelope: Envelope, names: Mapping[str, str]) -> s
     checks = "\n".join(_check(one) for one in envelope.signatures)
     payload = statement.subjects["payload"]
     preamble = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(envelope.statement)} "
+    file = shlex.quote(bundle)  # it will be pasted into a shell
     start = limits.HEAD_SLOT + SKIPPABLE_HEADER + statement.table_size + 1
     return f"""\
 {statement.title}: who signed it, and how to check that without airgap
@@ -79,12 +81,12 @@ Signed by (name, algorithm, SHA-256 of the public key in DER):
 
 {checks or "  none"}
 
-3. {STATEMENT} names the SHA-256 of the bundle's content. This must print it:
+3. {STATEMENT} names the {statement.hash.upper()} of the bundle's content. This must print it:
 
-  tail -c +{start} {bundle} | {statement.hash}sum
+  tail -c +{start} {file} | {statement.hash}sum
   {payload}
 
-4. The content is an ordinary archive: tar --zstd -xf {bundle}
+4. The content is an ordinary archive: tar --zstd -xf {file}
 """
 
 

@@ -38,7 +38,8 @@ def read(what: str, file: Path | None, descriptor: int | None, *, twice: bool = 
 
 def _from_descriptor(descriptor: int) -> bytes:
     try:
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+        # Unbuffered: the next signer's passphrase, on the next line, is read by the next call.
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as stream:
             return stream.readline(_LONGEST).rstrip(b"\r\n")
     except OSError as error:
         raise UsageError(f"cannot read a passphrase from descriptor {descriptor}") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
@@ -39,6 +40,18 @@ _KINDS: Final = {
 
 Keys = Mapping[str, bool]
 """The keys that a mapping may have, and whether each must be there."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a text must look like: as a pattern, and in words for errors."""
+
+    pattern: re.Pattern[str]
+    words: str
+
+    def fits(self, text: str) -> bool:
+        """Whether the whole text is of this form."""
+        return self.pattern.fullmatch(text) is not None
 
 
 class YamlDocument:
@@ -146,16 +159,16 @@ class YamlDocument:
             self.defect(node, f"{what}: expected at least one entry, found none")
         return list(node.value)
 
-    def text(self, node: yaml.Node, what: str, pattern: re.Pattern[str] | None = None) -> str:
-        """A text, not empty, of the form `pattern` where one is given; "" where it is not."""
+    def text(self, node: yaml.Node, what: str, form: Form | None = None) -> str:
+        """A text, not empty, of the `form` where one is given; "" where it is not."""
         if not isinstance(node, yaml.ScalarNode) or not node.tag.endswith(":str"):
             advice = "; put it in quotes" if isinstance(node, yaml.ScalarNode) else ""
             self._wrong(node, "text", what, advice)
             return ""
         if not node.value.strip():
             self.defect(node, f"{what}: expected text, found nothing")
-        elif pattern is not None and not pattern.fullmatch(node.value):
-            self.defect(node, f"{what}: expected {pattern.pattern}, found '{node.value}'")
+        elif form is not None and not form.fits(node.value):
+            self.defect(node, f"{what}: expected {form.words}, found '{node.value}'")
         else:
             return str(node.value)
         return ""

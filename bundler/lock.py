@@ -19,11 +19,11 @@ from airgap.errors import UsageError
 from airgap.files import read_bounded
 from airgap.paths import collisions
 from airgap.strict_json import is_name, is_time
+from airgap.yaml_document import Form, YamlDocument
 from bundler.catalog import CATALOG, ENGINES
 from bundler.profile import Profile
 from bundler.sources import Source
 from bundler.sources.reading import COMMIT, REPOSITORY, read_path, read_source
-from bundler.yaml_document import Form, YamlDocument
 
 SCHEMA: Final = 1
 

@@ -20,9 +20,9 @@ from airgap.digest import HASHES
 from airgap.errors import UsageError
 from airgap.files import read_bounded
 from airgap.strict_json import is_name
+from airgap.yaml_document import Form, YamlDocument, nearest
 from bundler.catalog import CATALOG, ENGINES, entry_for
 from bundler.sources.reading import REPOSITORY
-from bundler.yaml_document import Form, YamlDocument, nearest
 
 SCHEMA: Final = 1
 

@@ -68,6 +68,19 @@ class Folder:
         finally:
             os.close(descriptor)
 
+    def lock(self, name: str) -> int:
+        """A descriptor of a file that exists to be locked, made where it is missing.
+
+        Raises:
+            AirgapError: something else than a file has its name.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(name, flags, 0o644, dir_fd=self.descriptor)
+        except OSError as error:
+            raise _cannot("lock", self.path / name, error) from error
+        return self._regular(descriptor, name)
+
     def create(self, name: str, mode: int = 0o444) -> int:
         """A descriptor of a new file, for writing. Raises AirgapError where the name is taken."""
         try:
@@ -77,10 +90,14 @@ class Folder:
 
     def write(self, name: str, content: bytes, mode: int = 0o444) -> None:
         """A new small file, durable."""
-        with os.fdopen(self.create(name, mode), "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        descriptor = self.create(name, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise _cannot("write", self.path / name, error) from error
 
     def open(self, relative: str) -> int:
         """A descriptor of an existing regular file below this folder, for reading.
@@ -94,15 +111,15 @@ class Folder:
                 descriptor = os.open(at.name, _OLD_FILE, dir_fd=folder.descriptor)
             except OSError as error:
                 raise _cannot("read", self.path / at, error) from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise AirgapError(f"'{self.path / at}' is not a file")
-        return descriptor
+        return self._regular(descriptor, relative)
 
     def read(self, relative: str, limit: int) -> bytes:
         """A small file below this folder, whole. Raises AirgapError where it is larger."""
         with os.fdopen(self.open(relative), "rb") as stream:
-            content = stream.read(limit + 1)
+            try:
+                content = stream.read(limit + 1)
+            except OSError as error:
+                raise _cannot("read", self.path / relative, error) from error
         if len(content) > limit:
             raise AirgapError(f"'{self.path / relative}' is larger than {limit} bytes")
         return content
@@ -122,7 +139,17 @@ class Folder:
 
     def rename(self, name: str, target: Folder, new_name: str) -> None:
         """Move something of this folder to another of the same file system."""
-        os.rename(name, new_name, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor)
+        try:
+            os.rename(name, new_name, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor)
+        except OSError as error:
+            raise _cannot("write", target.path / new_name, error) from error
+
+    def point(self, name: str, target: str) -> None:
+        """A new symbolic link."""
+        try:
+            os.symlink(target, name, dir_fd=self.descriptor)
+        except OSError as error:
+            raise _cannot("write", self.path / name, error) from error
 
     def link(self, name: str, target: Folder, new_name: str) -> None:
         """A second name, in another folder, for a file of this one."""
@@ -146,6 +173,15 @@ class Folder:
                 for inner in folder.names():
                     folder.remove(inner)
             os.rmdir(name, dir_fd=self.descriptor)
+        except OSError as error:
+            raise _cannot("remove", self.path / name, error) from error
+
+    def _regular(self, descriptor: int, relative: str) -> int:
+        """The same descriptor, of a regular file. Raises AirgapError where it is none."""
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise AirgapError(f"'{self.path / relative}' is not a file")
+        return descriptor
 
     def sync(self) -> None:
         """Make what was renamed, linked or removed in here last through a power cut."""
@@ -164,4 +200,8 @@ def _cannot(do: str, path: Path, error: OSError) -> AirgapError:
     why = "a link or a file is in the way" if isinstance(error, NotADirectoryError) else ""
     if error.errno == errno.ELOOP:  # what O_NOFOLLOW answers
         why = "it is a link, and none is followed here"
-    return AirgapError(f"cannot {do} '{path}': {why or error.strerror}")
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return AirgapError(
+        f"cannot {do} '{path}': {why or error.strerror}",
+        hint="free some space, or choose a larger place with --root" if full else None,
+    )

@@ -16,7 +16,7 @@ from typing import Final
 
 from airgap import frames, limits, strict_json
 from airgap.envelope import Envelope
-from airgap.errors import AirgapError, UsageError
+from airgap.errors import AirgapError, DamagedError, UsageError
 from airgap.manifest import Artifact, Manifest
 from airgap.statement import Statement, approval_code
 from airgap.strict_json import Fields, is_time
@@ -133,7 +133,8 @@ def current(root: Path, name: str | None) -> Iterator[Generation]:
 
     Raises:
         UsageError: nothing is mounted, or several bundles and none was named.
-        AirgapError: the mount was changed after it was made.
+        AirgapError: a file of the mount is missing or cannot be read.
+        DamagedError: the mount was changed after it was made.
     """
     names = mounted(root)
     chosen = [found for found in names if name in (None, found)]
@@ -153,16 +154,17 @@ def current(root: Path, name: str | None) -> Iterator[Generation]:
 
 @contextmanager
 def _opened(mounts: Folder, name: str) -> Iterator[Generation]:
-    """The current generation of a name that has one. Raises AirgapError where it was changed."""
+    """The current generation of a name that has one. Raises DamagedError where it was changed."""
     number = _number(mounts, name)
     with mounts.inside(f"{name}/{GENERATIONS}/{number:06}", make=False) as folder:
         envelope = Envelope.from_head(folder.read(HEAD, limits.HEAD_SLOT))
         statement = Statement.parse(envelope.statement)
         content = folder.read(MANIFEST, limits.MANIFEST_SIZE)
         if frames.digest(content, statement.hash).hex() != statement.subjects[MANIFEST]:
-            raise AirgapError(
+            raise DamagedError(
                 f"'{folder.path / MANIFEST}' is not the manifest that was signed: the mount was "
                 "changed after it was made",
+                rule="mount.manifest",
                 hint="airgap mount BUNDLE, once more",
             )
         record = Record.parse(folder.read(RECORD, limits.POLICY_FILE))
@@ -177,4 +179,9 @@ def _number(mounts: Folder, name: str) -> int | None:
     except OSError:
         return None
     folder, _slash, number = target.partition("/")
-    return int(number) if folder == GENERATIONS and number.isdigit() else None
+    return number_of(number) or None if folder == GENERATIONS else None
+
+
+def number_of(name: str) -> int:
+    """The number of a generation by its folder's name; 0 for any other name."""
+    return int(name) if name.isascii() and name.isdigit() else 0

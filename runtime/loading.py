@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from airgap.console import Advance, quietly
-from airgap.errors import DamagedError
+from airgap.errors import AirgapError, DamagedError
 from airgap.manifest import Artifact, File
 from runtime.folders import Folder
 from runtime.generation import Generation
@@ -46,22 +49,50 @@ def folder(generation: Generation, artifact: Artifact, advance: Advance = quietl
     the engine's own reading; the store is read-only to all but its owner.
 
     Raises:
-        DamagedError: a file is not the one that was signed.
+        DamagedError: a file is not the one that was signed, or is one that nobody signed.
     """
     for file in generation.manifest.files_of(artifact):
-        with os.fdopen(generation.folder.open(file.path), "rb") as stream:
+        with _opened(generation.folder, file) as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         _compare(generation.folder, file, found)
         advance(file.size)
+    _refuse_strangers(generation, artifact)
     return generation.folder.path / artifact.path
 
 
 def _checked_buffer(tree: Folder, file: File, advance: Advance) -> bytes:
-    with os.fdopen(tree.open(file.path), "rb") as stream:
+    with _opened(tree, file) as stream:
         content = stream.read(file.size + 1)
     _compare(tree, file, hashlib.sha256(content).hexdigest())
     advance(len(content))
     return content
+
+
+@contextmanager
+def _opened(tree: Folder, file: File) -> Iterator[BinaryIO]:
+    try:
+        with os.fdopen(tree.open(file.path), "rb") as stream:
+            yield stream
+    except OSError as error:
+        raise AirgapError(
+            f"cannot read '{tree.path / file.path}': {error.strerror}",
+            hint="the disk is failing: choose another one with --root, and mount there",
+        ) from error
+
+
+def _refuse_strangers(generation: Generation, artifact: Artifact) -> None:
+    """An engine that loads by path takes what it finds there, a file that was added as well."""
+    signed = {file.path for file in generation.manifest.files}
+    with generation.folder.inside(artifact.path, make=False) as there:
+        for name in there.names():
+            path = f"{artifact.path}/{name}"
+            if not any(one == path or one.startswith(f"{path}/") for one in signed):
+                raise DamagedError(
+                    f"'{generation.folder.path / path}' is in the model's folder, and nobody "
+                    "signed it",
+                    rule="mount.stranger",
+                    hint="remove it, or: airgap mount BUNDLE, once more",
+                )
 
 
 def _compare(tree: Folder, file: File, found: str) -> None:

@@ -31,6 +31,7 @@ from runtime.generation import (
     MOUNTS,
     RECORD,
     Record,
+    number_of,
 )
 from runtime.store import Store
 
@@ -39,8 +40,7 @@ from runtime.store import Store
 def locked(root: Path) -> Iterator[Folder]:
     """The isolated host's root, for one mount at a time: a second one waits, and says so."""
     with Folder.at(root) as place:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open("lock", flags, 0o644, dir_fd=place.descriptor)
+        descriptor = place.lock("lock")
         try:
             _wait_for(descriptor, root)
             yield place
@@ -89,11 +89,13 @@ def mount(
 def _build_and_switch(root: Folder, store: Store, verified: VerifiedBundle, record: Record) -> None:
     """Build the tree of links under a private name, give it its number, point `current` at it."""
     bundle = verified.bundle
-    with root.inside(f"{MOUNTS}/{bundle.statement.name}") as name, name.inside(GENERATIONS) as all_:
-        for left in all_.names():
-            if left.startswith("."):  # of a mount that was killed
-                all_.remove(left)
-        private = f".{secrets.token_hex(4)}"
+    with (
+        root.inside(f"{MOUNTS}/{bundle.statement.name}") as name,
+        name.inside(GENERATIONS) as all_,
+        _swept(name),
+        _swept(all_),
+    ):
+        private = _private_name()
         with all_.inside(private) as tree:
             for file in bundle.manifest.files:
                 _link(store, tree, file)
@@ -102,10 +104,30 @@ def _build_and_switch(root: Folder, store: Store, verified: VerifiedBundle, reco
             tree.write(RECORD, record.to_bytes())
             tree.write(INVENTORY, inventory.of(bundle.manifest, verified.approval_code))
             tree.sync()
-        number = f"{1 + max((int(one) for one in all_.names() if one.isdigit()), default=0):06}"
+        number = f"{1 + max(map(number_of, all_.names()), default=0):06}"
         all_.rename(private, all_, number)
         all_.sync()
         _point(name, f"{GENERATIONS}/{number}")
+
+
+def _private_name() -> str:
+    return f".{secrets.token_hex(4)}"
+
+
+@contextmanager
+def _swept(folder: Folder) -> Iterator[None]:
+    """Remove private names before and after: of a mount that was killed, of one that failed."""
+    try:
+        _sweep(folder)
+        yield
+    finally:
+        _sweep(folder)
+
+
+def _sweep(folder: Folder) -> None:
+    for left in folder.names():
+        if left.startswith("."):
+            folder.remove(left)
 
 
 def _link(store: Store, tree: Folder, file: File) -> None:
@@ -117,8 +139,8 @@ def _link(store: Store, tree: Folder, file: File) -> None:
 
 def _point(name: Folder, target: str) -> None:
     """Make `current` another link, in one rename: there is no moment without one."""
-    private = f".{secrets.token_hex(4)}"
-    os.symlink(target, private, dir_fd=name.descriptor)
+    private = _private_name()
+    name.point(private, target)
     name.rename(private, name, CURRENT)
     name.sync()
 

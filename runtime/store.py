@@ -6,16 +6,19 @@ the whole bundle has held. So whatever has a digest for a name in the store is t
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from airgap.console import human_size
 from airgap.errors import AirgapError
 from airgap.manifest import File
+from airgap.parallel import in_order
 from runtime.folders import Folder
 
 BLOBS: Final = "store/sha256"
@@ -36,13 +39,19 @@ class Store:
         self._root = root
 
     def missing(self, files: Iterable[File]) -> dict[str, int]:
-        """The blobs that these files need and the store lacks: size in bytes by SHA-256."""
+        """The blobs that these files need and the store lacks: size in bytes by SHA-256.
+
+        A blob that has rotted counts as missing: mounting once more is what mends a store.
+        """
+        wanted = {file.sha256: file.size for file in files}
         with self._root.inside(BLOBS) as blobs:
-            return {
-                file.sha256: file.size
-                for file in files
-                if not self._holds(blobs, file.sha256, file.size)
-            }
+            tasks = (partial(_holds, blobs, *blob) for blob in wanted.items())
+            held = list(in_order(tasks))
+        return {
+            sha256: size
+            for (sha256, size), there in zip(wanted.items(), held, strict=True)
+            if not there
+        }
 
     def check_space(self, needed: int) -> None:
         """Raise AirgapError where the file system has fewer bytes free than `needed`."""
@@ -87,11 +96,6 @@ class Store:
         with self._root.inside(f"{BLOBS}/{file.sha256[:2]}") as folder:
             folder.link(file.sha256, target, name)
 
-    @staticmethod
-    def _holds(blobs: Folder, sha256: str, size: int) -> bool:
-        with blobs.inside(sha256[:2]) as folder:
-            return folder.holds(sha256, size)
-
 
 class Staging:
     """Blobs being written, flushed to the disk beside the work."""
@@ -133,6 +137,21 @@ class Staging:
 
     def _flush(self, descriptor: int) -> None:
         self._flushes.append(self._flusher.submit(_sync_and_close, descriptor))
+
+
+def _holds(blobs: Folder, sha256: str, size: int) -> bool:
+    """Whether the store has a blob, with the bytes that its name says."""
+    shard = sha256[:2]
+    if shard not in blobs.names():  # `inside` would make it, for a bundle that may be refused
+        return False
+    with blobs.inside(shard, make=False) as folder:
+        if not folder.holds(sha256, size):
+            return False
+        with os.fdopen(folder.open(sha256), "rb") as stream:
+            try:
+                return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
+            except OSError:  # a disk that cannot read it back: it is written anew
+                return False
 
 
 def _write_all(descriptor: int, piece: memoryview) -> None:

@@ -37,11 +37,11 @@ def inspect(
       airgap inspect demo-1.0.0.tar.zst --files
     """
     console.configure(as_json=json, quiet=quiet)
-    from airgap import volumes
+    from airgap import head, volumes
     from airgap.archive import open_bundle, read_head
     from airgap.statement import Statement
 
-    with volumes.opened(bundle) as source:
+    with volumes.opened(bundle) as source, head.interruption_told(bundle):
         envelope = read_head(source)
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
     console.data(CAUTION)
@@ -60,7 +60,7 @@ def _show_summary(opened: OpenBundle) -> None:
     statement, manifest = opened.statement, opened.manifest
     plain = sum(file.size for file in manifest.files)
     stored = human_size(opened.table.stored_total)
-    features = [name for name, there in manifest.features.items() if there]
+    features = [_in_line(name) for name, there in manifest.features.items() if there]
     claims = [signature.key_id[:16] for signature in opened.envelope.signatures]
     console.data(f"{statement.title}")
     console.data(f"  profile        {manifest.profile}")
@@ -83,16 +83,21 @@ def _show_artifacts(opened: OpenBundle) -> None:
     console.table(("artifact", "role", "size", "licence", "from"), rows)
 
 
+def _in_line(text: str) -> str:
+    """Free text that nobody vouches for: a newline in it must not forge a line of ours."""
+    return text.replace("\n", "\\n")
+
+
 def _licence(artifact: Artifact) -> str:
-    return f"{artifact.licence} (gated)" if artifact.gated else artifact.licence
+    licence = _in_line(artifact.licence)
+    return f"{licence} (gated)" if artifact.gated else licence
 
 
 def _origin(artifact: Artifact) -> str:
     if artifact.repository is None:
         return "-"
-    return (
-        f"{artifact.repository}@{artifact.commit[:12]}" if artifact.commit else artifact.repository
-    )
+    at = f"@{artifact.commit[:12]}" if artifact.commit else ""
+    return _in_line(f"{artifact.repository}{at}")
 
 
 def _size(opened: OpenBundle, artifact: Artifact) -> int:

@@ -117,11 +117,13 @@ def _export(envelope: Envelope, file: Path) -> None:
     from airgap.statement import approval_code
 
     write_whole(file, envelope.message)
+    code = approval_code(envelope.statement)
     console.data(f"to be signed: {file}")
-    console.data(f"  approval code  {approval_code(envelope.statement)}")
+    console.data(f"  approval code  {code}")
     console.say(
         "sign the file's bytes as they are: Ed25519, ECDSA P-384 with SHA-384, or ML-DSA-87"
     )
+    console.document("airgap/sign-export/v1", {"file": str(file), "approval_code": code})
 
 
 def _imported(envelope: Envelope, file: Path, public_key: Path | None) -> Envelope:

@@ -57,11 +57,11 @@ def verify(
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import accepted as record
-    from airgap import volumes
+    from airgap import head, volumes
     from airgap.verify import verify as decide
 
     policy, accepted = _authority(key, root)
-    with volumes.source(bundle) as source:
+    with volumes.source(bundle) as source, head.interruption_told(bundle):
         verified = decide(source, policy, accepted, record.clock())
         _check(verified, deep)
     _report(verified, deep, by_key=bool(key))

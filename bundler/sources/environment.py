@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
+from airgap.errors import UsageError
 from airgap.places import download_cache
 from bundler.download_cache import DownloadCache
 from bundler.sources import Access
@@ -19,3 +21,13 @@ def access_for(profile: Path) -> Access:
         cache=DownloadCache.at(download_cache()),
         folder=profile.parent,
     )
+
+
+def require_libraries(verb: str) -> None:
+    """Raise UsageError where the libraries of the `[bundler]` extra are not installed."""
+    needed = ("huggingface_hub", "pypi_simple")
+    if lacking := [name for name in needed if importlib.util.find_spec(name) is None]:
+        raise UsageError(
+            f"`airgap {verb}` belongs to the connected side: {', '.join(lacking)} is not installed",
+            hint="pip install 'airgap-bundler[bundler]'",
+        )

@@ -26,9 +26,9 @@ from airgap.console import quietly
 from airgap.digest import CHUNK, is_sha256
 from airgap.errors import AirgapError, UsageError
 from airgap.limits import MIB
+from airgap.yaml_document import Form
 from bundler.download_cache import DownloadCache, Sink
 from bundler.sources import Access
-from bundler.yaml_document import Form
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple

@@ -8,11 +8,11 @@ from typing import Final
 import yaml
 
 from airgap.paths import path_defect
+from airgap.yaml_document import Form, YamlDocument, nearest
 from bundler.sources import Source
 from bundler.sources.huggingface import HuggingFace
 from bundler.sources.local import Local
 from bundler.sources.pypi import REQUIREMENT, Member, Pypi
-from bundler.yaml_document import Form, YamlDocument, nearest
 
 REPOSITORY: Final = Form(
     # "--" is what the hub's cache puts between ORG and NAME.

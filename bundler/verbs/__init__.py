@@ -1,3 +1,3 @@
-"""Verbs of the connected side that have a file of their own: build."""
+"""The verbs of the connected side, one a file: plan, lock, fetch, build."""
 
 __all__: list[str] = []

@@ -9,6 +9,7 @@ import typer
 
 from airgap.console import console, human_size
 from airgap.verbs import options
+from bundler.verbs.profile import ProfileName
 
 if TYPE_CHECKING:
     from bundler.build import Built
@@ -31,9 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def build(
-    profile: Annotated[
-        str, typer.Argument(metavar="PROFILE", help="A shipped profile's name, or a file's path.")
-    ],
+    profile: ProfileName,
     key: Keys = None,
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder to make NAME-VERSION/ in.")
@@ -56,12 +55,11 @@ def build(
     console.configure(as_json=json, quiet=quiet)
     from airgap import places, signing
     from bundler.build import build as build_bundle
-    from bundler.cli import require_connected_side
     from bundler.lock import read_lock
     from bundler.profile import read_profile
-    from bundler.sources.environment import access_for
+    from bundler.sources.environment import access_for, require_libraries
 
-    require_connected_side("build")
+    require_libraries("build")
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
     signers = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -124,6 +126,8 @@ def transcribe(
         raise UsageError(
             f"{len(files)} recordings as {output_format} need a folder", hint="--out FOLDER"
         )
+    if out is not None:
+        _check_out(files, out)
     with recordings.all_open(files) as streams:
         _go_offline([stream.fileno() for stream in streams], allow_network=allow_network)
         with generation.current(places.isolated_root(root), bundle) as mounted:
@@ -140,6 +144,23 @@ def transcribe(
         for file, stream in zip(files, streams, strict=True):
             transcript = _transcribed(engine, file, stream, wanted)
             _deliver(transcript, file, FORMATS[output_format], out, alone=len(files) == 1)
+
+
+def _check_out(files: list[Path], out: Path) -> None:
+    """No transcript may take another's place, and the folder must be one."""
+    from airgap.errors import AirgapError, UsageError
+
+    for stem, several in groupby(sorted(files, key=lambda one: one.stem), lambda one: one.stem):
+        if len(same := list(several)) > 1:
+            named = ", ".join(f"'{file}'" for file in same)
+            raise UsageError(
+                f"{named} would all be written to '{stem}' in '{out}'",
+                hint="give each its own --out, or rename them",
+            )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AirgapError(f"cannot write into '{out}': {error.strerror}") from error
 
 
 def _go_offline(keep: list[int], *, allow_network: bool) -> None:
@@ -214,9 +235,20 @@ def _deliver(
     if out is None:
         if not alone:
             console.data(f"== {file}")
-        console.data(text.rstrip("\n"))
+        _print(text)
         return
-    out.mkdir(parents=True, exist_ok=True)
     target = out / f"{file.stem}{form.extension}"
     write_whole(target, text.encode())
     console.say(f"wrote {target}")
+
+
+def _print(text: str) -> None:
+    """A transcript on stdout: to a terminal escaped, to a file or pipe as `--out` writes it.
+
+    A tab of tsv, or the joiners without which Persian and Hindi are misspelt, are no escape
+    sequences; and there is no cursor in a file to move.
+    """
+    if sys.stdout.isatty():
+        console.data(text.rstrip("\n"))
+        return
+    sys.stdout.write(text)

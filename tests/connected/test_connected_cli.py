@@ -141,4 +141,4 @@ def test_without_the_extra_a_verb_says_so(
 
 @pytest.mark.parametrize("verb", ["plan", "lock", "fetch"])
 def test_help_has_an_example(verb: str) -> None:
-    assert f"Example: airgap {verb}" in run(verb, "--help").stdout
+    assert f"Examples:\n    airgap {verb} " in run(verb, "--help").stdout
