@@ -8,18 +8,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from airgap import limits, strict_json
+from airgap.decision import Step, Tell, untold
 from airgap.digest import is_sha256
-from airgap.errors import OutdatedError, UntrustedError
+from airgap.errors import OutdatedError, RefusedError, UntrustedError
 from airgap.files import read_bounded, write_whole
 from airgap.statement import Statement
 from airgap.strict_json import Fields, from_time, is_name, is_time
 
 SCHEMA = "airgap/accepted/v1"
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What a person takes upon themselves, each with the reason that the audit log keeps.
+
+    Attributes:
+        allow_older: why an older bundle, or another under the same number, is to be taken.
+        clock_wrong: why expiry is not to be judged by this host's clock.
+    """
+
+    allow_older: str | None = None
+    clock_wrong: str | None = None
+
+    def used(self, rule: str, reason: str | None, refusal: RefusedError, tell: Tell) -> None:
+        """Take a refusal back, where there is a reason for it; else raise it."""
+        if not reason:
+            raise refusal
+        tell(Step(rule, "no override", f"{refusal.message}; overridden: {reason}", "overridden"))
+
+
+NO_OVERRIDES = Overrides()
 
 
 @dataclass(frozen=True)
@@ -36,53 +59,87 @@ class Accepted:
     """The newest bundle of every name that this host has mounted.
 
     `Accepted.parse(accepted.to_bytes(), …) == accepted`.
+
+    Attributes:
+        bundles: by name.
+        newest: the latest `created` of a bundle that was mounted and was not ahead of the clock;
+            this host's time is at least that, whatever its clock says.
     """
 
     bundles: Mapping[str, Last]
+    newest: str | None = None
 
-    def admit(self, statement: Statement, now: datetime) -> None:
+    def now(self, clock: datetime) -> datetime:
+        """The time to judge by: a clock that was set back revives nothing."""
+        return max(clock, from_time(self.newest)) if self.newest else clock
+
+    def admit(
+        self,
+        statement: Statement,
+        clock: datetime,
+        overrides: Overrides = NO_OVERRIDES,
+        tell: Tell = untold,
+    ) -> None:
         """Refuse what is older than what was accepted, another under its number, or expired.
 
         Args:
             statement: of a bundle whose signatures satisfied the policy.
-            now: the clock. Judged is the later of it and the newest time ever accepted, so
-                that a clock which was set back revives nothing.
+            clock: the time by this host's clock.
+            overrides: what a person takes upon themselves.
+            tell: told each rule.
 
         Raises:
             OutdatedError: older, or expired.
             UntrustedError: the same sequence with another content.
         """
+        self._check_sequence(statement, overrides, tell)
+        self._check_expiry(statement, self.now(clock), overrides, tell)
+
+    def raised(self, statement: Statement, clock: datetime) -> Accepted:
+        """This record after `statement` was mounted."""
+        last = Last(statement.sequence, _digest(statement), statement.created)
+        newest = self.newest
+        if from_time(statement.created) <= clock:  # one from the future would age all others
+            newest = max(filter(None, (newest, statement.created)))
+        return Accepted({**self.bundles, statement.name: last}, newest)
+
+    def _check_sequence(self, statement: Statement, overrides: Overrides, tell: Tell) -> None:
         last = self.bundles.get(statement.name)
+        expected = f"at least {last.sequence}" if last else "any: the first of its name"
+        refusal: RefusedError | None = None
         if last and statement.sequence < last.sequence:
-            raise OutdatedError(
+            refusal = OutdatedError(
                 f"'{statement.title}' has sequence {statement.sequence}, and this host has "
                 f"accepted sequence {last.sequence} of '{statement.name}'",
                 rule="sequence.older",
-                hint="ask for the newest bundle; `airgap list` shows what is mounted",
+                hint="ask for the newest bundle; to go back on purpose: --allow-older REASON",
             )
-        if last and statement.sequence == last.sequence and _digest(statement) != last.statement:
-            raise UntrustedError(
+        elif last and statement.sequence == last.sequence and _digest(statement) != last.statement:
+            refusal = UntrustedError(
                 f"'{statement.title}' has sequence {statement.sequence} like the bundle that this "
                 "host has accepted, and is another",
                 rule="sequence.twice",
-                hint="two bundles were built under one number: ask their builder",
+                hint="two bundles were built under one number: ask their builder; to take this "
+                "one on purpose: --allow-older REASON",
             )
-        self._check_expiry(statement, now)
+        if refusal is None:
+            tell(Step("sequence", expected, str(statement.sequence)))
+        else:
+            overrides.used(refusal.rule, overrides.allow_older, refusal, tell)
 
-    def raised(self, statement: Statement) -> Accepted:
-        """This record after `statement` was mounted."""
-        last = Last(statement.sequence, _digest(statement), statement.created)
-        return Accepted({**self.bundles, statement.name: last})
-
-    def _check_expiry(self, statement: Statement, now: datetime) -> None:
-        newest = max([now, *(from_time(last.created) for last in self.bundles.values())])
-        if statement.expires and from_time(statement.expires) < newest:
-            raise OutdatedError(
-                f"'{statement.title}' expired on {statement.expires}; it is "
-                f"{strict_json.to_time(newest)} here",
-                rule="expiry",
-                hint="ask for a newer bundle; if this clock is wrong: date -u",
-            )
+    def _check_expiry(
+        self, statement: Statement, now: datetime, overrides: Overrides, tell: Tell
+    ) -> None:
+        here = strict_json.to_time(now)
+        if statement.expires is None or from_time(statement.expires) >= now:
+            tell(Step("expiry", f"not before {here}", statement.expires or "never"))
+            return
+        refusal = OutdatedError(
+            f"'{statement.title}' expired on {statement.expires}; it is {here} here",
+            rule="expiry",
+            hint="ask for a newer bundle; if this clock is wrong, set it, or: --clock-wrong REASON",
+        )
+        overrides.used(refusal.rule, overrides.clock_wrong, refusal, tell)
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -108,10 +165,11 @@ class Accepted:
             one.close()
             if not is_name(name):
                 bundles.reject(name, "a name", name)
+        newest = top.optional_text("newest", is_time, "a time")
         top.close()
         if defects:
             raise _damaged(where, "; ".join(sorted(defects)))
-        return cls(found)
+        return cls(found, newest)
 
 
 @dataclass(frozen=True)
@@ -142,9 +200,13 @@ class AcceptedFile:
         content = read_bounded(self.path, limits.POLICY_FILE, "the record of accepted bundles")
         return Accepted.parse(content, str(self.path))
 
-    def raise_to(self, statement: Statement) -> None:
+    def raise_to(self, statement: Statement, clock: datetime) -> None:
         """Remember, durably, that `statement` was mounted."""
-        write_whole(self.path, self.load().raised(statement).to_bytes())
+        write_whole(self.path, self.load().raised(statement, clock).to_bytes())
+
+    def forget_time(self) -> None:
+        """Forget how late it has been here, and keep what was accepted."""
+        write_whole(self.path, replace(self.load(), newest=None).to_bytes())
 
 
 def clock() -> datetime:

@@ -7,8 +7,8 @@ before it opens one for use, and makes a `VerifiedBundle` of it.
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -20,7 +20,7 @@ from airgap.envelope import Envelope
 from airgap.errors import DamagedError
 from airgap.frames import Table
 from airgap.manifest import File, Manifest
-from airgap.parallel import in_order
+from airgap.parallel import in_order, own_buffer
 from airgap.statement import Statement
 
 SKIPPABLE_HEADER = 8
@@ -29,8 +29,6 @@ _NAMED_FRAMES = 8
 """How many damaged frames an error names; a truncated stick can have thousands."""
 
 Result = TypeVar("Result")
-
-_buffers = threading.local()
 
 
 def frames_start(statement: Statement) -> int:
@@ -122,41 +120,44 @@ class OpenBundle:
         Raises:
             DamagedError: a frame, a file or the tar is not what was signed.
         """
-        tape = _Tape(self._plain_frames(advance))
-        for header, file in tar.members(self.manifest.carried, self.manifest.created):
-            tape.expect(header, f"the tar header of '{file.path}'")
-            digest = hashlib.sha256()
-            pieces = _hashed(tape.take(file.size), digest)
-            yield file, pieces
-            for _left in pieces:  # what the caller did not take is checked all the same
-                pass
-            if digest.hexdigest() != file.sha256:
-                raise _wrong_file(file, digest.hexdigest())
-            tape.expect(tar.padding(file.size), f"the padding of '{file.path}'")
-        tape.expect(tar.END, "the end of the tar")
-        tape.expect_end()
-        self.source.read_to_end(self.end)
+        # Closed here, not when it is collected: its threads end before an error goes on.
+        with closing(self._plain_frames(advance)) as plain:
+            tape = _Tape(plain)
+            for header, file in tar.members(self.manifest.carried, self.manifest.created):
+                tape.expect(header, f"the tar header of '{file.path}'")
+                digest = hashlib.sha256()
+                pieces = _hashed(tape.take(file.size), digest)
+                yield file, pieces
+                for _left in pieces:  # what the caller did not take is checked all the same
+                    pass
+                if digest.hexdigest() != file.sha256:
+                    raise _wrong_file(file, digest.hexdigest())
+                tape.expect(tar.padding(file.size), f"the padding of '{file.path}'")
+            tape.expect(tar.END, "the end of the tar")
+            tape.expect_end()
+            self.source.read_to_end(self.end)
 
     def check_contents(self, advance: Advance = quietly) -> None:
         """Check every frame, file and tar header; `contents` without a use for the bytes."""
         for _file, _pieces in self.contents(advance):
             pass
 
-    def _plain_frames(self, advance: Advance) -> Iterator[bytes]:
-        for index, plain in self._each_frame(self._decompressed):
-            advance(self.table.slots[index].stored)
-            if plain is None:
-                raise self._damage([index])
-            yield plain
+    def _plain_frames(self, advance: Advance) -> Generator[bytes, None, None]:
+        with closing(self._each_frame(self._decompressed)) as frames_:
+            for index, plain in frames_:
+                advance(self.table.slots[index].stored)
+                if plain is None:
+                    raise self._damage([index])
+                yield plain
 
     def _each_frame(
         self, work: Callable[[int, memoryview], Result]
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Generator[tuple[int, Result], None, None]:
         """Read each frame of the payload once and work on it, on all cores, in order."""
         offsets = self._offsets()
 
         def read_and_work(index: int) -> Result:
-            stored = _private_buffer(self.table.slots[index].stored)
+            stored = own_buffer(self.table.slots[index].stored)
             self.source.read_into(offsets[index], stored)
             return work(index, stored)
 
@@ -169,7 +170,8 @@ class OpenBundle:
                 else:
                     yield partial(read_and_work, index)
 
-        yield from enumerate(in_order(tasks()), start=1)
+        with closing(in_order(tasks())) as results:
+            yield from enumerate(results, start=1)
 
     def _matches(self, index: int, stored: memoryview) -> bool:
         return frames.digest(stored, self.table.hash) == self.table.slots[index].digest
@@ -304,14 +306,6 @@ def _hashed(pieces: Iterator[memoryview], digest: hashlib._Hash) -> Iterator[mem
     for piece in pieces:
         digest.update(piece)
         yield piece
-
-
-def _private_buffer(size: int) -> memoryview:
-    """Memory that this thread alone uses, again and again: fresh pages cost as much as hashing."""
-    if not hasattr(_buffers, "frame"):
-        _buffers.frame = memoryview(bytearray(limits.FRAME_STORED))
-    buffer: memoryview = _buffers.frame[:size]
-    return buffer
 
 
 def _wrong_file(file: File, found: str) -> DamagedError:

@@ -84,15 +84,19 @@ class Console:
     def fail(self, error: AirgapError) -> None:
         """The error that ended the verb, with its hint; under `--json` as the document as well."""
         self._tell(f"error: {error.message}")
+        rule = authority = None
+        if isinstance(error, RefusedError):
+            rule, authority = error.rule, error.authority
+            self._tell(f"  rule: {rule}; up to: {authority}")
         if error.hint:
             self._tell(f"  next: {error.hint}")
-        rule = error.rule if isinstance(error, RefusedError) else None
         self.document(
             "airgap/error/v1",
             {
                 "exit_code": error.exit_code,
                 "kind": type(error).__name__,
                 "rule": rule,
+                "authority": authority,
                 "message": error.message,
                 "hint": error.hint,
             },

@@ -57,7 +57,7 @@ class Envelope:
 
     def to_head(self) -> bytes:
         """The head: a skippable frame of exactly the slot. Raises UsageError where it is full."""
-        content = self._json()
+        content = self.to_json()
         room = limits.HEAD_SLOT - len(_HEADER)
         if len(content) > room or len(self.signatures) > limits.SIGNATURES:
             raise UsageError(
@@ -80,15 +80,28 @@ class Envelope:
                 rule="head.magic",
                 hint="check that the file was copied whole, and that it is the .tar.zst itself",
             )
-        try:
-            envelope = cls._parse(strict_json.parse(head[len(_HEADER) :]))
-        except (strict_json.JsonError, binascii.Error, ValueError) as error:
-            raise _damaged(str(error)) from error
+        envelope = cls._parsed(head[len(_HEADER) :])
         if envelope.to_head() != head:
             raise _damaged("it is not in canonical form")
         return envelope
 
-    def _json(self) -> bytes:
+    @classmethod
+    def from_json(cls, content: bytes) -> Envelope:
+        """Parse an envelope that is a file of its own: a rotation, a receipt, a checkpoint.
+
+        Args:
+            content: the file, already bounded.
+
+        Raises:
+            DamagedError: it is not exactly the one form that `to_json` writes.
+        """
+        envelope = cls._parsed(content)
+        if envelope.to_json() != content:
+            raise _damaged("it is not in canonical form")
+        return envelope
+
+    def to_json(self) -> bytes:
+        """The envelope as canonical JSON, without anything around it."""
         return strict_json.compact(
             {
                 "payload": base64.b64encode(self.statement).decode(),
@@ -101,7 +114,14 @@ class Envelope:
         )
 
     @classmethod
-    def _parse(cls, value: object) -> Envelope:
+    def _parsed(cls, content: bytes) -> Envelope:
+        try:
+            return cls._read(strict_json.parse(content))
+        except (strict_json.JsonError, binascii.Error, ValueError) as error:
+            raise _damaged(str(error)) from error
+
+    @classmethod
+    def _read(cls, value: object) -> Envelope:
         defects: list[str] = []
         fields = strict_json.Fields(value, "", defects)
         fields.text("payloadType", PAYLOAD_TYPE.__eq__, PAYLOAD_TYPE)
@@ -122,7 +142,7 @@ class Envelope:
 
 def _damaged(why: str) -> DamagedError:
     return DamagedError(
-        f"the head of the bundle is damaged or forged: {why}",
+        f"the envelope of statement and signatures is damaged or forged: {why}",
         rule="head.form",
-        hint="copy the bundle again; if it stays so, ask its builder",
+        hint="copy it again; if it stays so, ask who made it",
     )

@@ -38,9 +38,11 @@ class RefusedError(AirgapError):
 
     Attributes:
         rule: the rule that refused, as a stable dotted word for programs (`frame.digest`).
+        authority: who could change what was refused, for a person.
     """
 
     exit_code = 3
+    authority = "who built the bundle"
 
     def __init__(self, message: str, *, rule: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -50,10 +52,16 @@ class RefusedError(AirgapError):
 class DamagedError(RefusedError):
     """Bytes differ from what was signed, or are not a bundle at all: copy the file again."""
 
+    authority = "who made the copy; if another copy is refused too, who built the bundle"
+
 
 class UntrustedError(RefusedError):
     """The signatures do not satisfy this host's policy: ask those who signed, or who set policy."""
 
+    authority = "who signed the bundle, or who keeps this host's policy"
+
 
 class OutdatedError(RefusedError):
     """Older than what this host has accepted, or past its expiry: ask for a newer bundle."""
+
+    authority = "who built the bundle; whoever may override here, with a reason that is recorded"

@@ -9,22 +9,22 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO
 
 from airgap import frames, limits, tar
 from airgap.archive import SKIPPABLE_HEADER
 from airgap.console import Advance, quietly
-from airgap.digest import CHUNK
 from airgap.envelope import Envelope
 from airgap.errors import AirgapError, UsageError
 from airgap.frames import Slot, Table
 from airgap.manifest import File, Manifest
-from airgap.parallel import in_order
+from airgap.parallel import in_order, own_buffer
 from airgap.statement import Statement
 
 Opener = Callable[[File], IO[bytes]]
-"""Opens the bytes of a file of the manifest."""
+"""Opens the bytes of a file of the manifest, seekable; for each frame anew, from any thread."""
 
 
 def write_bundle(
@@ -58,11 +58,11 @@ def write_bundle(
     table_size = frames.table_size(algorithm, count)
     stream.seek(limits.HEAD_SLOT + SKIPPABLE_HEADER + table_size)
     payload, slots = hashlib.new(algorithm), []
-    for plain_size, stored in in_order(_compressions(first, manifest, open_file)):
-        slots.append(Slot(len(stored), plain_size, frames.digest(stored, algorithm)))
+    for slot, stored in in_order(_frames(first, manifest, open_file, algorithm)):
+        slots.append(slot)
         payload.update(stored)
         stream.write(stored)
-        advance(plain_size)
+        advance(slot.plain)
     table = Table(algorithm, tuple(slots))
     table_bytes = table.to_bytes()
     statement = Statement(
@@ -97,57 +97,88 @@ def write_head(stream: IO[bytes], envelope: Envelope) -> None:
     os.fsync(stream.fileno())
 
 
-def _compressions(
-    first: bytes, manifest: Manifest, open_file: Opener
-) -> Iterator[Callable[[], tuple[int, bytes]]]:
-    yield partial(_compressed, first)
-    for plain in _cut(_payload(manifest, open_file)):
-        yield partial(_compressed, plain)
+@dataclass(frozen=True)
+class _Part:
+    """`size` bytes of the payload, which start at `start` of a file or of a header or pad."""
+
+    whole: File | bytes
+    start: int
+    size: int
 
 
-def _compressed(plain: bytes | bytearray) -> tuple[int, bytes]:
-    return len(plain), frames.compress(plain)
+def _frames(
+    first: bytes, manifest: Manifest, open_file: Opener, algorithm: str
+) -> Iterator[Callable[[], tuple[Slot, bytes]]]:
+    """The work of each frame. Every thread reads for itself: this one has hashing and writing."""
+    yield partial(_frame, first, algorithm)
+    for parts in _cut(_payload(manifest)):
+        yield partial(_frame_of, parts, open_file, algorithm)
 
 
-def _cut(pieces: Iterator[bytes]) -> Iterator[bytearray]:
-    """The same bytes in pieces of exactly a frame; the last has what remains."""
-    frame = bytearray()
-    for piece in pieces:
-        view = memoryview(piece)
-        while view:
-            room = limits.FRAME_PLAIN - len(frame)
-            frame += view[:room]
-            view = view[room:]
-            if len(frame) == limits.FRAME_PLAIN:
-                yield frame
-                frame = bytearray()
-    if frame:
-        yield frame
-
-
-def _payload(manifest: Manifest, open_file: Opener) -> Iterator[bytes]:
+def _payload(manifest: Manifest) -> Iterator[_Part]:
     """The tar after the manifest's member."""
     for header, file in tar.members(manifest.carried, manifest.created):
-        yield header
-        with open_file(file) as stream:
-            yield from _exactly(stream, file)
-        yield tar.padding(file.size)
-    yield tar.END
+        padding = tar.padding(file.size)
+        yield _Part(header, 0, len(header))
+        yield _Part(file, 0, file.size)
+        yield _Part(padding, 0, len(padding))
+    yield _Part(tar.END, 0, len(tar.END))
 
 
-def _exactly(stream: IO[bytes], file: File) -> Iterator[bytes]:
-    left = file.size
-    while chunk := stream.read(min(CHUNK, left + 1)):
-        left -= len(chunk)
-        if left < 0:
-            break
-        yield chunk
-    if left:
-        found = "more" if left < 0 else "fewer"
-        raise AirgapError(
-            f"'{file.path}' has {found} bytes than the {file.size} that the lock names",
-            hint="airgap fetch, which checks the download cache and loads again what is wrong",
-        )
+def _cut(parts: Iterator[_Part]) -> Iterator[tuple[_Part, ...]]:
+    """The same bytes in frames, each exactly full but the last."""
+    frame: list[_Part] = []
+    room = limits.FRAME_PLAIN
+    for part in parts:
+        rest = part
+        while rest.size:
+            taken = replace(rest, size=min(rest.size, room))
+            rest = replace(rest, start=rest.start + taken.size, size=rest.size - taken.size)
+            frame.append(taken)
+            room -= taken.size
+            if not room:
+                yield tuple(frame)
+                frame, room = [], limits.FRAME_PLAIN
+    if frame:
+        yield tuple(frame)
+
+
+def _frame_of(parts: tuple[_Part, ...], open_file: Opener, algorithm: str) -> tuple[Slot, bytes]:
+    """Read the parts of one frame and compress them."""
+    plain = own_buffer(sum(part.size for part in parts))
+    at = 0
+    for part in parts:
+        _read(part, open_file, plain[at : at + part.size])
+        at += part.size
+    return _frame(plain, algorithm)
+
+
+def _frame(plain: bytes | memoryview, algorithm: str) -> tuple[Slot, bytes]:
+    stored = frames.compress(plain)
+    return Slot(len(stored), len(plain), frames.digest(stored, algorithm)), stored
+
+
+def _read(part: _Part, open_file: Opener, into: memoryview) -> None:
+    """Fill `into`; at a file's end, look that it is the end."""
+    if isinstance(part.whole, bytes):
+        into[:] = part.whole[part.start : part.start + part.size]
+        return
+    with open_file(part.whole) as stream:
+        stream.seek(part.start)
+        while into:
+            count = stream.readinto(into)  # type: ignore[attr-defined]  # typeshed#5931
+            if not count:
+                raise _wrong_size(part.whole, "fewer")
+            into = into[count:]
+        if part.start + part.size == part.whole.size and stream.read(1):
+            raise _wrong_size(part.whole, "more")
+
+
+def _wrong_size(file: File, found: str) -> AirgapError:
+    return AirgapError(
+        f"'{file.path}' has {found} bytes than the {file.size} that the lock names",
+        hint="airgap fetch, which checks the download cache and loads again what is wrong",
+    )
 
 
 def _check_bounds(content: bytes, manifest: Manifest, count: int) -> None:

@@ -1,36 +1,27 @@
 """The trust store of a host: its policy and the public keys that the policy names.
 
-It is a folder: `policy.yaml`, which a person may edit, and `keys/KEYID.pub`. Where
-/etc/airgap/trust exists it alone decides; else the `trust` folder under the host's root does.
+It is a folder: `policy.yaml`, which a person may edit, and `keys/KEYID.pub`. Which one decides is
+fixed: /etc/airgap/trust where it exists, and then nothing else; else the one that AIRGAP_TRUST
+names; else the `trust` folder under the host's root.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
-import yaml
-
-from airgap import keys, limits
-from airgap.digest import is_sha256
+from airgap import keys, limits, policy_file
 from airgap.errors import UntrustedError, UsageError
 from airgap.files import read_bounded, write_whole
 from airgap.keys import PublicKey
 from airgap.places import SYSTEM_TRUST
-from airgap.policy import Policy, Signer
-from airgap.strict_json import is_name
-from airgap.yaml_document import YamlDocument
+from airgap.policy import Policy, Revocation, Signer, TrustedKey
+from airgap.strict_json import is_name, to_time
 
-SCHEMA = 1
 START = "airgap trust init, then: airgap trust add PUBKEYS --signer NAME --fingerprint FPR"
-
-_HEADER = """\
-# Who may sign what this host accepts. Edit with care: this file decides.
-#   threshold   how many signers must have signed; 2 is the two-person rule
-#   bundles     names of bundles that are accepted, * for any
-#   algorithms  those that must all verify for the signer to count
-"""
 
 
 @dataclass(frozen=True)
@@ -42,19 +33,32 @@ class TrustStore:
     @classmethod
     def of_host(cls, root: Path) -> TrustStore:
         """The one that decides on this host; whether it exists is asked when it is read."""
-        return cls(SYSTEM_TRUST if SYSTEM_TRUST.is_dir() else root / "trust")
+        if SYSTEM_TRUST.is_dir():
+            return cls(SYSTEM_TRUST)
+        named = os.environ.get("AIRGAP_TRUST")
+        return cls(Path(named).absolute() if named else root / "trust")
+
+    @property
+    def decides_alone(self) -> bool:
+        """Whether this is the system's store, which excludes every other and `--key`."""
+        return self.folder == SYSTEM_TRUST
 
     @property
     def policy_file(self) -> Path:
         """Where the policy stands."""
         return self.folder / "policy.yaml"
 
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return f"the trust store '{self.folder}'"
+
     def create(self, threshold: int, bundles: tuple[str, ...]) -> None:
         """Start a trust store without signers. Raises UsageError where there is one."""
         if self.policy_file.exists():
             raise UsageError(f"there is a trust store in '{self.folder}'", hint="airgap trust list")
         (self.folder / "keys").mkdir(parents=True, exist_ok=True)
-        self._write(Policy(self._name(), threshold, bundles, {}))
+        self.save(Policy(self.name, threshold, bundles, {}))
 
     def load(self) -> Policy:
         """Read the policy and every key that it names.
@@ -63,98 +67,97 @@ class TrustStore:
             UntrustedError: there is no trust store, so nothing can be trusted.
             UsageError: the policy is not of the schema, or a key is missing or another.
         """
+        return policy_file.read(
+            self.policy_bytes(), str(self.policy_file), self.name, self._load_key
+        )
+
+    def policy_bytes(self) -> bytes:
+        """The policy as it stands in the file. Raises UntrustedError where there is none."""
         if not self.policy_file.exists():
             raise UntrustedError(
                 f"no trust store in '{self.folder}', so no signature can be trusted",
                 rule="trust.missing",
                 hint=START,
             )
-        content = read_bounded(self.policy_file, limits.POLICY_FILE, "a trust policy")
-        return self._parse(YamlDocument(content, str(self.policy_file)))
+        return read_bounded(self.policy_file, limits.POLICY_FILE, "a trust policy")
 
-    def add(self, signer: str, public: tuple[PublicKey, ...]) -> Signer:
+    def save(self, policy: Policy) -> None:
+        """Write a policy that was changed here."""
+        self.replace(policy_file.write(policy), policy)
+
+    def replace(self, content: bytes, policy: Policy) -> None:
+        """Write keys first, then the policy that names them: these bytes, which mean `policy`."""
+        for signer in policy.signers.values():
+            for key_id, key in signer.keys.items():
+                write_whole(self._key_file(key_id), key.public.pem.encode())
+        write_whole(self.policy_file, content)
+
+    def add(
+        self,
+        signer: str,
+        public: Iterable[PublicKey],
+        *,
+        roles: tuple[str, ...],
+        bundles: tuple[str, ...] = (),
+        expires: str | None = None,
+    ) -> Signer:
         """Add keys to a signer, who is made where there is none of that name.
 
         A new signer must sign with every algorithm of these keys; further keys of a known one
         (a spare, a successor) change nothing about that.
 
+        Args:
+            signer: whose keys they are.
+            public: the keys.
+            roles: what they may vouch for.
+            bundles: names that the signer may sign for; none given leaves that as it is.
+            expires: when the keys stop counting.
+
         Raises:
-            UsageError: a key belongs to another signer already: one person would count twice; or
-                the name is none that the policy can hold.
+            UsageError: a key belongs to another signer already (one person would count twice), or
+                was revoked; or the name is none that a policy can hold.
         """
         if not is_name(signer):
             raise UsageError(f"signer '{signer}': expected [a-z0-9][a-z0-9._-]{{0,63}}")
         policy = self.load()
+        by_id = {key.key_id: TrustedKey(key, roles, expires) for key in public}
         for other in policy.signers.values():
-            if other.name != signer and (twice := other.keys.keys() & {k.key_id for k in public}):
+            if other.name != signer and (twice := other.keys.keys() & by_id.keys()):
                 raise UsageError(f"key {min(twice)[:16]} belongs to '{other.name}' already")
-        known = policy.signers.get(signer) or Signer(
-            signer, tuple(sorted({key.algorithm for key in public})), {}
-        )
-        for key in public:
-            write_whole(self._key_file(key.key_id), key.pem.encode())
-        grown = replace(known, keys={**known.keys, **{key.key_id: key for key in public}})
-        self._write(replace(policy, signers={**policy.signers, signer: grown}))
+        if revoked := policy.revoked.keys() & by_id.keys():
+            raise UsageError(f"key {min(revoked)[:16]} was revoked, and stays so")
+        algorithms = tuple(sorted({key.public.algorithm for key in by_id.values()}))
+        known = policy.signers.get(signer) or Signer(signer, algorithms, {})
+        grown = replace(known, keys={**known.keys, **by_id}, bundles=bundles or known.bundles)
+        self.save(replace(policy, signers={**policy.signers, signer: grown}))
         return grown
 
-    def _name(self) -> str:
-        return f"the trust store '{self.folder}'"
+    def revoke(self, key_id: str, reason: str, now: datetime) -> str:
+        """Let a key count for nothing from now on; returns its signer's name.
+
+        Args:
+            key_id: at least eight digits of its id, enough to tell it from the others.
+            reason: kept in the policy, for whoever meets its signature.
+            now: kept as well.
+
+        Raises:
+            UsageError: no key, or more than one, has such an id.
+        """
+        policy = self.load()
+        owners = _owners(policy)
+        found = [one for one in owners if one.startswith(key_id)]
+        if len(key_id) < 8 or len(found) != 1:  # noqa: PLR2004 - as short as file names have it
+            raise UsageError(
+                f"expected the first 8 or more digits of one key's id, found '{key_id}', which "
+                f"{len(found)} keys have",
+                hint="airgap trust list",
+            )
+        revoked = {**policy.revoked, found[0]: Revocation(to_time(now), reason)}
+        self.save(replace(policy, revoked=revoked))
+        return owners[found[0]]
 
     def _key_file(self, key_id: str) -> Path:
         return self.folder / "keys" / f"{key_id}.pub"
-
-    def _write(self, policy: Policy) -> None:
-        body = {
-            "policy": SCHEMA,
-            "threshold": policy.threshold,
-            "bundles": list(policy.bundles),
-            "signers": {
-                signer.name: {"algorithms": list(signer.algorithms), "keys": list(signer.keys)}
-                for signer in policy.signers.values()
-            },
-        }
-        text = _HEADER + yaml.safe_dump(body, sort_keys=False)
-        write_whole(self.policy_file, text.encode())
-
-    def _parse(self, document: YamlDocument) -> Policy:
-        wanted = {"policy": True, "threshold": True, "bundles": True, "signers": True}
-        top = document.mapping(document.root, wanted, "the policy")
-        document.finish()
-        document.integer(top["policy"], "policy", least=SCHEMA, most=SCHEMA)
-        threshold = document.integer(top["threshold"], "threshold", least=1, most=limits.SIGNATURES)
-        names = [
-            document.text(node, "a bundle") for node in document.items(top["bundles"], "bundles")
-        ]
-        signers = {
-            key.value: self._parse_signer(document, key.value, node)
-            for key, node in document.pairs(top["signers"], "signers")
-        }
-        document.finish()
-        _refuse_shared_keys(document, top["signers"], signers.values())
-        return Policy(self._name(), threshold, tuple(names), signers)
-
-    def _parse_signer(self, document: YamlDocument, name: str, node: yaml.Node) -> Signer:
-        if not is_name(name):
-            document.defect(node, f"signer '{name}': expected [a-z0-9][a-z0-9._-]{{0,63}}")
-        fields = document.mapping(node, {"algorithms": True, "keys": True}, f"signer '{name}'")
-        if fields.keys() != {"algorithms", "keys"}:
-            return Signer(name, (), {})
-        algorithms = [
-            document.choice(item, keys.ALGORITHMS, "an algorithm")
-            for item in document.items(fields["algorithms"], "algorithms")
-        ]
-        by_id: dict[str, PublicKey] = {}
-        for item in document.items(fields["keys"], "keys"):
-            key_id = document.text(item, "a key")
-            if not is_sha256(key_id):
-                document.defect(item, f"key '{key_id}': expected 64 hex digits")
-            elif (key := self._load_key(key_id)) is None:
-                document.defect(item, f"key {key_id}: '{self._key_file(key_id)}' is not that key")
-            else:
-                by_id[key_id] = key
-        for missing in sorted(set(algorithms) - {key.algorithm for key in by_id.values()} - {""}):
-            document.defect(node, f"signer '{name}' must sign with {missing} and has no such key")
-        return Signer(name, tuple(algorithms), by_id)
 
     def _load_key(self, key_id: str) -> PublicKey | None:
         path = self._key_file(key_id)
@@ -165,12 +168,6 @@ class TrustStore:
         return found[0] if [key.key_id for key in found] == [key_id] else None
 
 
-def _refuse_shared_keys(document: YamlDocument, node: yaml.Node, signers: Iterable[Signer]) -> None:
-    """One key under two names would let one person count as two."""
-    owner: dict[str, str] = {}
-    for signer in signers:
-        for key_id in signer.keys:
-            if other := owner.get(key_id):
-                document.defect(node, f"key {key_id[:16]} belongs to '{other}' and '{signer.name}'")
-            owner[key_id] = signer.name
-    document.finish()
+def _owners(policy: Policy) -> Mapping[str, str]:
+    """Signer's name by key id."""
+    return {key_id: one.name for one in policy.signers.values() for key_id in one.keys}

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from airgap.accepted import Accepted
+from airgap.accepted import NO_OVERRIDES, Accepted, Overrides
 from airgap.archive import OpenBundle, open_bundle, read_head
+from airgap.decision import Step, Tell, untold
 from airgap.policy import Policy, Verdict
 from airgap.statement import Statement, approval_code
 from airgap.volumes import Bytes
@@ -35,7 +36,13 @@ class VerifiedBundle:
 
 
 def verify(
-    source: Bytes, policy: Policy, accepted: Accepted | None, now: datetime
+    source: Bytes,
+    policy: Policy,
+    accepted: Accepted | None,
+    clock: datetime,
+    *,
+    overrides: Overrides = NO_OVERRIDES,
+    tell: Tell = untold,
 ) -> VerifiedBundle:
     """Decide whether a bundle is to be believed, up to its frames.
 
@@ -44,7 +51,9 @@ def verify(
         policy: whose signatures count.
         accepted: what this host has accepted; None where the host's policy is not asked
             (`--key`), and says so.
-        now: the clock.
+        clock: the time by this host's clock.
+        overrides: what a person takes upon themselves about age and clock.
+        tell: told each rule as it is asked.
 
     Raises:
         UntrustedError: the signatures, the name or the number do not satisfy the policy.
@@ -52,9 +61,12 @@ def verify(
         DamagedError: it is not what was signed.
     """
     envelope = read_head(source)
-    verdict = policy.judge(envelope)
+    tell(Step("head", "one canonical envelope", f"{len(envelope.signatures)} signature(s)"))
+    verdict = policy.judge(envelope, accepted.now(clock) if accepted else clock, tell=tell)
     statement = Statement.parse(envelope.statement)
-    policy.admit(statement)
+    policy.admit(statement, verdict, tell)
     if accepted is not None:
-        accepted.admit(statement, now)
-    return VerifiedBundle(open_bundle(source, envelope, statement), verdict)
+        accepted.admit(statement, clock, overrides, tell)
+    bundle = open_bundle(source, envelope, statement)
+    tell(Step("inventory", "table and manifest as signed", f"{len(bundle.manifest.files)} files"))
+    return VerifiedBundle(bundle, verdict)

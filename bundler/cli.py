@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from bundler.verbs import build, fetch, lock, plan
+from bundler.verbs import build, cache, fetch, lock, plan
 
 
 def register(app: typer.Typer) -> None:
-    """Add plan, lock, fetch and build."""
-    for verb in (plan, lock, fetch, build):
+    """Add the verbs in the order of the data's path."""
+    for verb in (plan, lock, fetch, build, cache):
         verb.register(app)

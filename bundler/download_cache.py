@@ -1,91 +1,28 @@
-"""The builder's files by SHA-256: `sha256/aa/HEX`, read-only, there whole or not at all."""
+"""The builder's files by SHA-256: `sha256/aa/HEX`, read-only, there whole or not at all.
+
+What is still coming lies in `partial/`, see `bundler.partial`. Killed at any moment, nothing but
+right files has a final name, and the next run goes on from the last recorded byte.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
+import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
 
 from airgap.console import Advance
-from airgap.digest import sha256_file
+from airgap.digest import is_sha256, sha256_file
 from airgap.errors import AirgapError
-from airgap.files import written_whole
+from bundler import partial
+from bundler.partial import Partial, SinkFor
+from bundler.sink import BuilderSideError, Sink, WrongBytesError
 
-RESTARTS: Final = 3
-"""How often one source may begin a file anew."""
-
-
-class BuilderSideError(AirgapError):
-    """The builder's own disk failed, or the work was stopped: no other source would help."""
-
-
-class Sink:
-    """Takes one file from a source: bounded, hashed as it passes, stopped when the work stops.
-
-    It has the part of a file object that download libraries use. They may start over by going
-    back to the beginning and truncating.
-    """
-
-    def __init__(
-        self, stream: IO[bytes], limit: int, advance: Advance, stop: threading.Event
-    ) -> None:
-        self._stream, self._limit, self._advance, self._stop = stream, limit, advance, stop
-        self._hash = hashlib.sha256()
-        self._size = self._restarts = 0
-
-    def write(self, chunk: bytes) -> int:
-        """Take the next bytes. Raises AirgapError at the first byte more than there may be."""
-        if self._stop.is_set():
-            raise BuilderSideError("the fetch was stopped")
-        if self._size + len(chunk) > self._limit:
-            raise AirgapError(f"expected {self._limit} bytes, it sends more")
-        try:
-            self._stream.write(chunk)
-        except OSError as error:
-            raise BuilderSideError(
-                f"cannot write to the download cache: {error.strerror}",
-                hint="free some space, or set AIRGAP_CACHE to a folder on a larger disk",
-            ) from error
-        self._hash.update(chunk)
-        self._size += len(chunk)
-        self._advance(len(chunk))
-        return len(chunk)
-
-    def tell(self) -> int:
-        """How many bytes were taken."""
-        return self._size
-
-    def seek(self, position: int) -> int:
-        """Go back to the beginning, where a server cannot resume; nowhere else is needed."""
-        if position != 0:
-            raise AirgapError(f"the download resumed at byte {position}, which it cannot")
-        self._restarts += 1
-        if self._restarts > RESTARTS:
-            # huggingface_hub would go on for ever with a server that always breaks off.
-            raise AirgapError(f"it broke off and began anew more than {RESTARTS} times")
-        self._advance(-self._size)
-        self._hash, self._size = hashlib.sha256(), 0
-        return self._stream.seek(0)
-
-    def truncate(self) -> int:
-        """Drop what lies behind the current position."""
-        return self._stream.truncate()
-
-    def close_with(self, sha256: str, size: int | None) -> None:
-        """Compare what came with what was to come. Raises AirgapError naming both."""
-        found = self._hash.hexdigest()
-        if size is not None and self._size != size:
-            raise AirgapError(f"expected {size} bytes, found {self._size} (sha256 {found})")
-        if found != sha256:
-            raise AirgapError(f"expected sha256 {sha256}, found sha256 {found}")
-
-    def withdraw(self) -> None:
-        """Take back the progress that was told: these bytes do not count."""
-        self._advance(-self._size)
+Fill = Callable[[Sink], None]
+"""Pours a file into a sink, from the sink's position on."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +37,18 @@ class DownloadCache:
         """The cache in the folder `root`, which need not exist yet."""
         return cls(root, threading.Event())
 
+    @property
+    def measured(self) -> Path:
+        """What dry-loads took on this builder; see `bundler.measured`."""
+        return self.root / "measured.json"
+
     def path(self, sha256: str) -> Path:
         """Where the file of this digest lies, or would lie."""
         return self.root / "sha256" / sha256[:2] / sha256
+
+    def partial(self, sha256: str) -> Path:
+        """Where it lies while it is still coming."""
+        return self.root / "partial" / sha256
 
     def holds(self, sha256: str, size: int) -> bool:
         """Whether a file of this digest and size is there; its bytes are hashed when packed."""
@@ -114,32 +60,115 @@ class DownloadCache:
         path = self.path(sha256)
         return path.is_file() and not path.is_symlink() and sha256_file(path) == sha256
 
+    def touch(self, sha256: str) -> None:
+        """Note that a file was used today: `airgap cache clear` goes by that."""
+        with suppress(OSError):  # a cache that others own: they clear it
+            os.utime(self.path(sha256))
+
+    def digests(self) -> list[str]:
+        """Of every whole file that is there, sorted."""
+        found = (path for path in self.root.glob("sha256/??/*") if path.is_file())
+        return sorted(path.name for path in found if is_sha256(path.name))
+
     @contextmanager
-    def receive(
-        self, sha256: str, size: int | None, limit: int, advance: Advance
-    ) -> Iterator[Sink]:
-        """A sink that becomes the cached file, if its bytes prove right when the block ends.
+    def used(self) -> Iterator[None]:
+        """While this holds, nothing is cleared away; any number of builds may hold it.
 
         Raises:
-            AirgapError: the bytes are others than `sha256`; nothing is left behind.
+            BuilderSideError: the folder cannot be written.
         """
-        with self._staged(self.path(sha256)) as stream:
-            sink = Sink(stream, limit, advance, self.stop)
-            try:
-                yield sink
-                sink.close_with(sha256, size)
-            except BaseException:
-                sink.withdraw()
-                raise
+        with self._lock_file() as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield
 
     @contextmanager
-    def _staged(self, path: Path) -> Iterator[IO[bytes]]:
+    def alone(self) -> Iterator[None]:
+        """While this holds, no build begins. Raises AirgapError where one is at work."""
+        with self._lock_file() as descriptor:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise AirgapError(
+                    f"a build or a fetch is using the download cache '{self.root}'",
+                    hint="wait until it has ended",
+                ) from error
+            yield
+
+    @contextmanager
+    def _lock_file(self) -> Iterator[int]:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self.root / "lock", flags, 0o644)
         except OSError as error:
             raise BuilderSideError(
                 f"cannot write to the download cache '{self.root}': {error.strerror}",
                 hint="set AIRGAP_CACHE to a folder that you can write to",
             ) from error
-        with written_whole(path, mode=0o444) as stream:
-            yield stream
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def missing_bytes(self, sha256: str, size: int) -> int:
+        """What must still come of a file that is not there."""
+        return max(0, size - partial.recorded(self.partial(sha256)))
+
+    def keep(self, sha256: str, size: int | None, limit: int, advance: Advance, fill: Fill) -> Path:
+        """Have the file of this digest: filled on from what an earlier run left, and checked.
+
+        Where the whole turns out wrong and part of it was left by an earlier run, all of it is
+        dropped and filled once more: it may have been the earlier source that lied.
+
+        Args:
+            sha256: of the whole.
+            size: of the whole in bytes, None where it is not known.
+            limit: the most bytes that it may have.
+            advance: told the bytes that are there.
+            fill: pours it; its errors come through, and what came until then is kept.
+
+        Raises:
+            WrongBytesError: these are other bytes; nothing of them is kept.
+            BuilderSideError: the cache cannot be written, or the work was stopped.
+        """
+        with partial.claimed(
+            self.partial(sha256), SinkFor(size, limit, advance, self.stop)
+        ) as unfinished:
+            if self.holds_intact(sha256):  # another build was faster
+                unfinished.discard()
+                return self.path(sha256)
+            try:
+                self._fill(unfinished, sha256, fill)
+            except WrongBytesError:
+                unfinished.sink.withdraw()
+                unfinished.discard()
+                raise
+            except BaseException:
+                unfinished.sink.withdraw()
+                _set_aside(unfinished)
+                raise
+            unfinished.finish(self.path(sha256))
+        return self.path(sha256)
+
+    @staticmethod
+    def _fill(unfinished: Partial, sha256: str, fill: Fill) -> None:
+        sink = unfinished.sink
+        taken_over = unfinished.resume()
+        try:
+            if not taken_over or sink.position != sink.size:
+                fill(sink)
+            sink.check_whole(sha256)
+        except WrongBytesError:
+            if not taken_over:
+                raise
+            sink.restart()
+            fill(sink)
+            sink.check_whole(sha256)
+
+
+def _set_aside(unfinished: Partial) -> None:
+    """Leave what came for the next run, or nothing at all where nothing came."""
+    if unfinished.sink.position:
+        partial.keep_what_came(unfinished)
+    else:
+        unfinished.discard()

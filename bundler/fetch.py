@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from typing import Final
 
 from airgap.console import Progress, console, human_size
 from airgap.errors import AirgapError
-from bundler.download_cache import BuilderSideError, DownloadCache
+from bundler.download_cache import DownloadCache, Fill
 from bundler.lock import Lock, LockedFile, LockedModel
-from bundler.sources import Access
+from bundler.sink import BuilderSideError, Sink
+from bundler.sources import Access, Source
 
 PARALLEL: Final = 6
 """Files at once: enough to fill a line whose latency is high, few enough to be polite."""
@@ -25,10 +27,12 @@ class Fetched:
     Attributes:
         paths: where each lies, by SHA-256.
         downloaded: bytes that had to come from a source; the rest was there.
+        served: which source served each file that was not there, by SHA-256.
     """
 
     paths: Mapping[str, Path]
     downloaded: int
+    served: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -57,23 +61,46 @@ class _Failure:
 def fetch(lock: Lock, access: Access) -> Fetched:
     """Have every file of a lock in the download cache.
 
-    What is already there is not fetched again. A file that no source serves rightly does not
-    stop the others, so that the next run finds them.
+    What is already there is not fetched again, and what was begun is gone on with. A file that no
+    source serves rightly does not stop the others, so that the next run finds them.
 
     Raises:
         UsageError: the lock is incomplete.
         AirgapError: some files could not be had: expected and found digests of each, by source.
-        BuilderSideError: the cache cannot be written.
+        BuilderSideError: the cache cannot be written, or has no room.
     """
     lock.check_complete()
-    missing = _missing(lock, access.cache)
+    with access.cache.used():
+        return _fetch(lock, access)
+
+
+def _fetch(lock: Lock, access: Access) -> Fetched:
+    cache = access.cache
+    missing = _missing(lock, cache)
+    _check_space(missing.values(), cache)
     total = sum(wanted.size for wanted in missing.values())
     with console.progress("fetch", total) as progress:
-        failures = _fetch_all(lock, missing, access, progress)
+        served, failures = _fetch_all(lock, missing, access, progress)
     if failures:
-        raise _unfetched(failures, len(missing), access.cache)
-    paths = {file.sha256: access.cache.path(file.sha256) for _, file in lock.files() if file.sha256}
-    return Fetched(paths, total)
+        raise _unfetched(failures, len(missing), cache)
+    paths = {file.sha256: cache.path(file.sha256) for _, file in lock.files() if file.sha256}
+    for sha256 in paths:
+        cache.touch(sha256)
+    return Fetched(paths, total, served)
+
+
+def _check_space(missing: Iterable[_Wanted], cache: DownloadCache) -> None:
+    """Refuse at the start what would fill the disk after an hour."""
+    needed = sum(cache.missing_bytes(wanted.sha256, wanted.size) for wanted in missing)
+    place = next(folder for folder in (cache.root, *cache.root.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise BuilderSideError(
+            f"not enough space in the download cache '{cache.root}': {human_size(needed)} are to "
+            f"come, and {human_size(free)} are free",
+            hint="free some space (airgap cache show), or set AIRGAP_CACHE to a folder on a "
+            "larger disk",
+        )
 
 
 def _missing(lock: Lock, cache: DownloadCache) -> dict[str, _Wanted]:
@@ -94,10 +121,10 @@ def _wanted(model: LockedModel, file: LockedFile) -> _Wanted:
 
 def _fetch_all(
     lock: Lock, missing: Mapping[str, _Wanted], access: Access, progress: Progress
-) -> list[_Failure]:
+) -> tuple[dict[str, str], list[_Failure]]:
     """Fetch in threads; tell of each model as its last file arrives."""
     told = _Teller(lock, missing)
-    failures = []
+    served, failures = {}, []
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch") as pool:
         futures: dict[Future[str | _Failure], str] = {
             pool.submit(_fetch_one, wanted, access, progress): sha256
@@ -109,12 +136,13 @@ def _fetch_all(
                 if isinstance(outcome, _Failure):
                     failures.append(outcome)
                 else:
+                    served[futures[future]] = outcome
                     told.arrived(futures[future], outcome)
         except BaseException:
             access.cache.stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return failures
+    return served, failures
 
 
 def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Failure:
@@ -123,10 +151,13 @@ def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Fa
     reasons = []
     for source in wanted.model.sources:
         try:
-            with access.cache.receive(
-                wanted.sha256, wanted.size, wanted.size, progress.advance
-            ) as sink:
-                source.copy(wanted.path, wanted.model.commit, access, sink)
+            access.cache.keep(
+                wanted.sha256,
+                wanted.size,
+                wanted.size,
+                progress.advance,
+                _filled_by(source, wanted, access),
+            )
         except BuilderSideError:
             raise
         except AirgapError as error:
@@ -134,6 +165,13 @@ def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Fa
         else:
             return source.name
     return _Failure(wanted, tuple(reasons))
+
+
+def _filled_by(source: Source, wanted: _Wanted, access: Access) -> Fill:
+    def fill(sink: Sink) -> None:
+        source.copy(wanted.path, wanted.model.commit, access, sink)
+
+    return fill
 
 
 class _Teller:

@@ -6,11 +6,9 @@ downloaded, checked against it, hashed, and kept in the download cache for the b
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,9 +20,9 @@ from airgap.errors import AirgapError, UsageError
 from airgap.limits import MIB
 from airgap.paths import collisions, path_defect
 from bundler.catalog import Entry, entry_for
-from bundler.download_cache import Sink
 from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.profile import Profile, WantedModel
+from bundler.sink import Sink
 from bundler.sources import Access
 from bundler.sources.huggingface import Repository, RepositoryFile
 from bundler.sources.reading import COMMIT
@@ -258,9 +256,10 @@ def _locked_file(state: Repository, file: RepositoryFile, access: Access) -> Loc
 
 def _hashed(state: Repository, file: RepositoryFile, access: Access) -> LockedFile:
     """Download a small file, check it against the hub's blob id, and keep it for the build."""
-    with tempfile.TemporaryFile() as stream:
-        sink = Sink(stream, SMALL, quietly, threading.Event())
-        access.hub.copy(state.name, state.commit, file.path, sink)
+    with tempfile.TemporaryFile(buffering=0) as stream:
+        stop = access.cache.stop
+        sink = Sink(stream, size=file.size, limit=SMALL, advance=quietly, stop=stop)
+        access.hub.copy(state.name, state.commit, file.path, access.web, sink)
         stream.seek(0)
         found = git_blob_id(stream)
         if file.git_blob is not None and found != file.git_blob:
@@ -269,12 +268,13 @@ def _hashed(state: Repository, file: RepositoryFile, access: Access) -> LockedFi
                 f"expected git blob {file.git_blob}, found {found}",
                 hint="try again; if it stays, do not trust this hub or what lies between",
             )
-        stream.seek(0)
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        size = sink.tell()
+        size, sha256 = sink.position, sink.digest
         if not access.cache.holds(sha256, size):
-            stream.seek(0)
-            with access.cache.receive(sha256, size, size, quietly) as kept:
+
+            def fill(kept: Sink) -> None:
+                stream.seek(kept.position)
                 while chunk := stream.read(CHUNK):
                     kept.write(chunk)
+
+            access.cache.keep(sha256, size, size, quietly, fill)
     return LockedFile(file.path, size, sha256, file.git_blob)

@@ -4,6 +4,9 @@ folders, store         open folders that no link leads out of; blobs by digest
 mount, inventory       VerifiedBundle -> generation; what is in it, for people
 generation, loading    a mount as it lies on disk; its models, hashed as they are loaded
 recordings, engine     audio -> transcript
+models        a mounted model, loaded: the one way for every verb
+library       the same from Python: `runtime.open`
+server        OpenAI's audio API over it
 offline       leaves the network, for good, and proves it
   descriptors   what may stay open
   confinement   namespaces, capabilities, Landlock
@@ -15,4 +18,27 @@ offline       leaves the network, for good, and proves it
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.library import Model
+
+__all__ = ["open"]
+
+
+def open(bundle: str | None = None, **options: Any) -> Model:  # noqa: A001 - what it does, as in `wave.open`
+    """A model of a mounted bundle, verified as it is loaded: `runtime.open("demo")`.
+
+    Args:
+        bundle: the bundle's name, where several are mounted.
+        **options: as `runtime.library.load` takes them: model, root, device, compute_type,
+            workers, verified_load.
+
+    Raises:
+        UsageError: nothing is mounted, there is no such model, or no such device.
+        DamagedError: a file is not the one that was signed.
+        AirgapError: the engine cannot load it.
+    """
+    from runtime import library  # noqa: PLC0415 - the engine costs a second to import
+
+    return library.load(bundle, **options)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from runtime.verbs import apikey, mount, serve, transcribe
 from runtime.verbs import list as list_verb
-from runtime.verbs import mount, transcribe
 
 
 def register(app: typer.Typer) -> None:
-    """Add mount, list and transcribe."""
-    for verb in (mount, list_verb, transcribe):
+    """Add mount, list, transcribe, serve and apikey."""
+    for verb in (mount, list_verb, transcribe, serve, apikey):
         verb.register(app)

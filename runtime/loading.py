@@ -6,14 +6,22 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from airgap.console import Advance, quietly
 from airgap.errors import AirgapError, DamagedError
 from airgap.manifest import Artifact, File
 from runtime.folders import Folder
 from runtime.generation import Generation
+
+
+class VerifiedLoad(StrEnum):
+    """How a model is loaded such that its bytes are known."""
+
+    BUFFER = "buffer"
+    PATH = "path"
 
 
 def buffers(
@@ -69,7 +77,7 @@ def _checked_buffer(tree: Folder, file: File, advance: Advance) -> bytes:
 
 
 @contextmanager
-def _opened(tree: Folder, file: File) -> Iterator[BinaryIO]:
+def _opened(tree: Folder, file: File) -> Iterator[BufferedReader]:
     try:
         with os.fdopen(tree.open(file.path), "rb") as stream:
             yield stream

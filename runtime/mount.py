@@ -82,7 +82,7 @@ def mount(
         store.take(staging)
     record = Record(to_time(now), tuple(verified.verdict.signers), verified.verdict.policy)
     _build_and_switch(root, store, verified, record)
-    accepted.raise_to(bundle.statement)
+    accepted.raise_to(bundle.statement, now)
     return root.path / MOUNTS / bundle.statement.name / CURRENT
 
 

@@ -45,13 +45,14 @@ class Store:
         """
         wanted = {file.sha256: file.size for file in files}
         with self._root.inside(BLOBS) as blobs:
-            tasks = (partial(_holds, blobs, *blob) for blob in wanted.items())
-            held = list(in_order(tasks))
-        return {
-            sha256: size
-            for (sha256, size), there in zip(wanted.items(), held, strict=True)
-            if not there
-        }
+            shards = set(blobs.names())  # `inside` would make them, for what may yet be refused
+            there = (one for one in wanted.items() if one[0][:2] in shards)
+            held = {
+                sha256
+                for sha256, intact in in_order(partial(_intact, blobs, *one) for one in there)
+                if intact
+            }
+        return {sha256: size for sha256, size in wanted.items() if sha256 not in held}
 
     def check_space(self, needed: int) -> None:
         """Raise AirgapError where the file system has fewer bytes free than `needed`."""
@@ -139,19 +140,16 @@ class Staging:
         self._flushes.append(self._flusher.submit(_sync_and_close, descriptor))
 
 
-def _holds(blobs: Folder, sha256: str, size: int) -> bool:
-    """Whether the store has a blob, with the bytes that its name says."""
-    shard = sha256[:2]
-    if shard not in blobs.names():  # `inside` would make it, for a bundle that may be refused
-        return False
-    with blobs.inside(shard, make=False) as folder:
+def _intact(blobs: Folder, sha256: str, size: int) -> tuple[str, bool]:
+    """A digest, and whether its blob is there with the bytes that it names."""
+    with blobs.inside(sha256[:2], make=False) as folder:
         if not folder.holds(sha256, size):
-            return False
+            return sha256, False
         with os.fdopen(folder.open(sha256), "rb") as stream:
             try:
-                return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
+                return sha256, hashlib.file_digest(stream, "sha256").hexdigest() == sha256
             except OSError:  # a disk that cannot read it back: it is written anew
-                return False
+                return sha256, False
 
 
 def _write_all(descriptor: int, piece: memoryview) -> None:

@@ -24,6 +24,28 @@ from bundler.lock import Lock, read_lock
 from bundler.profile import read_profile
 
 PASSPHRASE = "correct horse battery staple"
+FOREIGN_TOOLS = Path(__file__).parent.parent / ".ci/packages"
+
+
+@pytest.fixture(scope="session")
+def foreign() -> Callable[[str], str]:
+    """Finds a foreign tool that .ci/packages lists: `openssl = foreign("openssl")`.
+
+    Where it is not installed, the test is skipped; under CI it fails.
+    """
+    lines = FOREIGN_TOOLS.read_text().splitlines()
+    packages = dict(line.split() for line in lines if not line.startswith("#"))
+
+    def find(tool: str) -> str:
+        assert tool in packages, f"'{tool}' and its package belong into .ci/packages"
+        if found := shutil.which(tool):
+            return found
+        absent = f"'{tool}' is not installed: apt-get install {packages[tool]}"
+        if os.environ.get("CI"):
+            pytest.fail(absent)
+        pytest.skip(absent)
+
+    return find
 
 
 @pytest.fixture(scope="session")

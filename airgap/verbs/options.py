@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from airgap.keys import PublicKey
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
@@ -32,3 +35,17 @@ PassphraseFd = Annotated[
         metavar="N", help="Open descriptor to read the passphrase from.", show_default=False
     ),
 ]
+
+
+def load_public_keys(paths: list[Path]) -> tuple[PublicKey, ...]:
+    """Every key of the PEM files that a command line names. Raises UsageError."""
+    from airgap import keys, limits
+    from airgap.files import read_bounded
+
+    return tuple(
+        key
+        for path in paths
+        for key in keys.load_public_keys(
+            read_bounded(path, limits.KEY_FILE, "a public key"), str(path)
+        )
+    )

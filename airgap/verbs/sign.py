@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from airgap.verbs import options
 if TYPE_CHECKING:
     from airgap.envelope import Envelope
     from airgap.head import HeadSlot
+    from airgap.rotation import RotationFile
 
 Keys = Annotated[
     list[str] | None,
@@ -32,7 +34,9 @@ def register(app: typer.Typer) -> None:
 
 
 def sign(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or a rotation.")
+    ],
     key: Keys = None,
     passphrase_file: options.PassphraseFile = None,
     passphrase_fd: options.PassphraseFd = None,
@@ -63,15 +67,16 @@ def sign(
       airgap sign demo-1.0.0.tar.zst --import demo.sig --public-key KEY.pub
     """
     console.configure(as_json=json, quiet=quiet)
-    from airgap import head, papers
+    from airgap import papers
     from airgap.errors import UsageError
+    from airgap.rotation import is_rotation
 
     if sum((bool(key), export is not None, import_ is not None)) != 1:
         raise UsageError(
             "expected one of --key, --export and --import",
             hint=f"airgap sign {bundle} --key NAME",
         )
-    with head.locked(bundle) as slot:
+    with _opened(bundle) as slot:
         envelope = _checked(slot)
         if export is not None:
             _export(envelope, export)
@@ -82,16 +87,29 @@ def sign(
         else:
             envelope, names = _signed(envelope, key or [], passphrase_file, passphrase_fd)
         slot.write(envelope)
-    papers.write(bundle, names)
+    if not is_rotation(bundle):
+        papers.write(bundle, names)
     _report(bundle, envelope)
 
 
-def _checked(slot: HeadSlot) -> Envelope:
-    """The envelope of a bundle whose every byte fits its statement: nobody signs a broken one."""
+def _opened(path: Path) -> AbstractContextManager[HeadSlot | RotationFile]:
+    """What is to be signed: the head of a bundle, or a rotation."""
+    from airgap import head
+    from airgap.rotation import RotationFile, is_rotation
+
+    return nullcontext(RotationFile(path)) if is_rotation(path) else head.locked(path)
+
+
+def _checked(slot: HeadSlot | RotationFile) -> Envelope:
+    """The envelope of something whose every byte fits its statement: nobody signs a broken one."""
     from airgap.archive import open_bundle
+    from airgap.rotation import Rotation, RotationFile
     from airgap.statement import Statement
 
     envelope = slot.read()
+    if isinstance(slot, RotationFile):
+        Rotation.parse(envelope.statement).read_policy("the new policy")
+        return envelope
     opened = open_bundle(slot.source, envelope, Statement.parse(envelope.statement))
     with console.progress("check", opened.table.stored_total) as bar:
         opened.check_contents(bar.advance)
@@ -135,8 +153,7 @@ def _imported(envelope: Envelope, file: Path, public_key: Path | None) -> Envelo
 
     if public_key is None:
         raise UsageError("whose signature is it?", hint="--public-key FILE, the signer's .pub")
-    content = read_bounded(public_key, limits.KEY_FILE, "a public key")
-    (key, *others) = keys.load_public_keys(content, str(public_key))
+    (key, *others) = options.load_public_keys([public_key])
     if others:
         raise UsageError(
             f"'{public_key}' holds {1 + len(others)} keys; expected the one that signed"

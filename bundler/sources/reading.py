@@ -10,21 +10,35 @@ import yaml
 from airgap.paths import path_defect
 from airgap.yaml_document import Form, YamlDocument, nearest
 from bundler.sources import Source
+from bundler.sources.https import Https
 from bundler.sources.huggingface import HuggingFace
 from bundler.sources.local import Local
 from bundler.sources.pypi import REQUIREMENT, Member, Pypi
+from bundler.sources.s3 import S3
 
 REPOSITORY: Final = Form(
     # "--" is what the hub's cache puts between ORG and NAME.
     re.compile(r"(?!.*(?:--|\.\.))\w([\w.-]*\w)?/\w([\w.-]*\w)?", re.ASCII),
     "ORG/NAME of a repository on the hub",
 )
+ADDRESS: Final = Form(
+    # No user and password: a lock is published, and ~/.netrc is where they belong.
+    re.compile(r"https?://[^/@?#\s]+(/[^?#\s]*)?"),
+    "an address (https://HOST/PATH) without a password and without a query",
+)
+BUCKET: Final = Form(re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "the name of a bucket")
 COMMIT: Final = Form(re.compile(r"[0-9a-f]{40}"), "a commit of 40 hex digits")
 
 
 def read_source(document: YamlDocument, node: yaml.Node) -> Source:
     """Take one entry of `sources` apart; the first key says of which kind it is."""
-    kinds = {"huggingface": _huggingface, "pypi": _pypi, "local": _local}
+    kinds = {
+        "huggingface": _huggingface,
+        "pypi": _pypi,
+        "https": _https,
+        "s3": _s3,
+        "local": _local,
+    }
     pairs = list(document.pairs(node, "a source"))
     kind = str(pairs[0][0].value) if pairs else ""
     if kind in kinds:
@@ -40,6 +54,29 @@ def _huggingface(document: YamlDocument, node: yaml.Node) -> Source:
     return HuggingFace(
         document.text(values["huggingface"], "a repository", REPOSITORY),
         document.text(revision, "a revision", COMMIT) if revision else None,
+    )
+
+
+def _https(document: YamlDocument, node: yaml.Node) -> Source:
+    values = document.mapping(node, {"https": True, "files": False}, "a source")
+    files = values.get("files")
+    return Https(
+        document.text(values["https"], "an address", ADDRESS),
+        tuple(
+            (read_path(document, key, "a file"), document.text(address, "an address", ADDRESS))
+            for key, address in document.pairs(files, "'files'")
+        )
+        if files
+        else (),
+    )
+
+
+def _s3(document: YamlDocument, node: yaml.Node) -> Source:
+    values = document.mapping(node, {"s3": True, "bucket": False}, "a source")
+    bucket = values.get("bucket")
+    return S3(
+        read_path(document, values["s3"], "a prefix"),
+        document.text(bucket, "a bucket", BUCKET) if bucket else None,
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from airgap.console import console
 from airgap.verbs import options
 from bundler.verbs.profile import ProfileName
+from bundler.verbs.reaching import CaBundle
 
 if TYPE_CHECKING:
     from bundler.lock import Lock
@@ -30,6 +31,7 @@ def lock(
         int | None,
         typer.Option(min=1, metavar="N", help="The sequence number, instead of the next one."),
     ] = None,
+    ca_bundle: CaBundle = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -59,7 +61,9 @@ def lock(
     previous = None
     if place.exists():
         previous = Lock.parse(read_bounded(place, limits.LOCK_FILE, "a lock"), str(place))
-    locked = lock_profile(wanted, previous, access_for(path), version=version, sequence=sequence)
+    locked = lock_profile(
+        wanted, previous, access_for(path, ca_bundle), version=version, sequence=sequence
+    )
     written = locked.lock != previous
     if written:
         write_whole(place, locked.lock.to_bytes())

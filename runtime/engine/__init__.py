@@ -6,6 +6,7 @@ hardware      device and compute type, chosen from what is there and stated
 options       what a caller may ask of a transcription
 features      samples -> log-Mel spectrogram, in bounded memory
 whisper       a verified model + samples -> Transcript
+scheduler     fair turns between callers, step by step
 formats       Transcript -> text, srt, vtt, tsv, json
 """
 

@@ -31,24 +31,30 @@ class Hardware:
         device: `cpu` or `cuda`.
         compute_type: CTranslate2's name of the arithmetic, such as `int8` or `float16`.
         threads: CPU threads of one transcription.
+        workers: transcriptions that compute at once; they share one copy of the weights.
     """
 
     device: str
     compute_type: str
     threads: int
+    workers: int = 1
 
     def __str__(self) -> str:
         plural = "" if self.threads == 1 else "s"
-        return f"{self.device}, {self.compute_type}, {self.threads} thread{plural}"
+        several = f", {self.workers} at once" if self.workers > 1 else ""
+        return f"{self.device}, {self.compute_type}, {self.threads} thread{plural}{several}"
 
 
-def find_hardware(device: str = "auto", compute_type: str = "auto", threads: int = 0) -> Hardware:
+def find_hardware(
+    device: str = "auto", compute_type: str = "auto", threads: int = 0, workers: int = 1
+) -> Hardware:
     """Choose from the hardware of this host.
 
     Args:
         device: `auto` (a GPU where there is one), `cpu` or `cuda`.
         compute_type: `auto`, or one of CTranslate2's.
-        threads: CPU threads; 0 for every core that this process may use.
+        threads: CPU threads; 0 for every core that this process may use, shared by the workers.
+        workers: transcriptions that compute at once.
 
     Raises:
         UsageError: what was asked for is not there; the message names what is.
@@ -65,10 +71,13 @@ def find_hardware(device: str = "auto", compute_type: str = "auto", threads: int
         ) from error
     if threads < 0:
         raise UsageError(f"threads: expected 0 or more, found {threads}")
+    if workers < 1:
+        raise UsageError(f"workers: expected 1 or more, found {workers}")
     return Hardware(
         device=chosen,
         compute_type=choose_compute_type(compute_type, chosen, supported),
-        threads=threads or len(os.sched_getaffinity(0)),
+        threads=threads or max(1, len(os.sched_getaffinity(0)) // workers),
+        workers=workers,
     )
 
 

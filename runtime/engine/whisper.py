@@ -141,6 +141,7 @@ class WhisperEngine:
                 device=hardware.device,
                 compute_type=hardware.compute_type,
                 cpu_threads=hardware.threads,
+                num_workers=hardware.workers,
                 files=files,
                 local_files_only=True,
             )

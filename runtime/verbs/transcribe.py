@@ -12,6 +12,7 @@ import typer
 
 from airgap.console import console
 from airgap.verbs import options
+from runtime.loading import VerifiedLoad
 
 if TYPE_CHECKING:
     from runtime.engine.formats import Format
@@ -36,13 +37,6 @@ class Task(StrEnum):
 
     TRANSCRIBE = "transcribe"
     TRANSLATE = "translate"
-
-
-class VerifiedLoad(StrEnum):
-    """How a model is loaded such that its bytes are known."""
-
-    BUFFER = "buffer"
-    PATH = "path"
 
 
 def register(app: typer.Typer) -> None:
@@ -182,24 +176,15 @@ def _load(
     verified_load: VerifiedLoad,
 ) -> WhisperEngine:
     """The engine with a model whose bytes are those that were signed."""
-    from runtime import loading
+    from runtime import models
     from runtime.engine.hardware import find_hardware
-    from runtime.engine.whisper import WhisperEngine
 
     artifact = mounted.artifact("asr", model)
     hardware = find_hardware(device, compute_type)
     size = sum(file.size for file in mounted.manifest.files_of(artifact))
     with console.progress("load", size) as bar:
-        if verified_load is VerifiedLoad.BUFFER:
-            files = loading.buffers(mounted, artifact, bar.advance)
-            engine = WhisperEngine.from_buffers(artifact.id, files, hardware)
-        else:
-            folder = loading.folder(mounted, artifact, bar.advance)
-            engine = WhisperEngine.from_folder(artifact.id, folder, hardware)
-    console.say(
-        f"Model loaded successfully: {artifact.id} from {mounted.statement.title} "
-        f"({engine.hardware}); approval code {mounted.approval_code}"
-    )
+        engine = models.load(mounted, artifact, hardware, verified_load, bar.advance)
+    console.say(models.announced(engine, mounted))
     return engine
 
 

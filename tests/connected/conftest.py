@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -20,11 +23,17 @@ from airgap.console import console
 from bundler.download_cache import DownloadCache
 from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.sources import Access
+from bundler.sources.https import Https
 from bundler.sources.huggingface import Hub, HuggingFace
 from bundler.sources.local import Local
 from bundler.sources.pypi import Index
+from bundler.sources.s3 import ObjectStore
+from bundler.sources.web import Web
+from bundler.transfer import Patience
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+IMPATIENT = Patience(tries=3, pause=0.01, connect=2.0, silence=0.5, window=0.3, least=1000)
+SECRET = "a-secret-of-the-test"
 GOOD_TOKEN = "hf_a-token-of-the-test"
 
 
@@ -38,51 +47,97 @@ def git_blob(content: bytes) -> str:
 
 @dataclass
 class Reply:
-    """What a server sends; `declared` lies about the length."""
+    """What a server sends, and how it fails.
+
+    `declared` lies about the length; `drop` closes the connection after so many bytes; `trickle`
+    sends a byte every so many seconds; `ranged` says whether it answers a Range.
+    """
 
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     declared: int | None = None
+    drop: int | None = None
+    trickle: float | None = None
+    ranged: bool = True
+
+
+def ranged(reply: Reply, headers: Any) -> Reply:
+    """The reply to a request with a Range, as RFC 9110 has it."""
+    if "If-Match" in headers and headers["If-Match"] != reply.headers.get("ETag"):
+        return Reply(412)
+    asked = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))
+    if not asked or reply.status != 200 or not reply.ranged:
+        return reply
+    if headers.get("If-Range", reply.headers.get("ETag")) != reply.headers.get("ETag"):
+        return reply
+    start, size = int(asked[1]), len(reply.body)
+    if start >= size:
+        return replace(reply, status=416, body=b"")
+    span = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
+    return replace(reply, status=206, body=reply.body[start:], headers={**reply.headers, **span})
+
+
+def next_of(served: Any, otherwise: Reply) -> Reply:
+    """The next reply of a script: a list is played once, its last one stays."""
+    if isinstance(served, list):
+        return served.pop(0) if len(served) > 1 else served[0]
+    return served or otherwise
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection with what its LoopbackServer says."""
+
+    protocol_version = "HTTP/1.1"
+    server: Any
+
+    def do_GET(self) -> None:
+        self._reply(send_body=True)
+
+    def do_HEAD(self) -> None:
+        self._reply(send_body=False)
+
+    def _reply(self, *, send_body: bool) -> None:
+        outer = self.server.outer
+        outer.asked.append((self.command, self.path))
+        outer.headers.append({k.lower(): v for k, v in self.headers.items()})
+        reply = outer.answer(self.command, unquote(urlsplit(self.path).path), self.headers)
+        reply = ranged(reply, self.headers)
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        length = len(reply.body) if reply.declared is None else reply.declared
+        self.send_header("Content-Length", str(length))
+        if (reply.declared, reply.drop, reply.trickle) != (None, None, None):
+            self.send_header("Connection", "close")
+            self.close_connection = True
+        self.end_headers()
+        if send_body:
+            self._send(reply)
+
+    def _send(self, reply: Reply) -> None:
+        try:
+            if reply.trickle is None:
+                self.wfile.write(reply.body[: reply.drop])
+                return
+            for byte in reply.body:
+                self.wfile.write(bytes([byte]))
+                time.sleep(reply.trickle)
+        except OSError:  # the client had enough
+            self.close_connection = True
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
 
 
 class LoopbackServer:
     """A server on 127.0.0.1 that answers with what `answer` returns, and notes who asked."""
 
     def __init__(self) -> None:
-        outer = self
         self.asked: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self._reply(send_body=True)
-
-            def do_HEAD(self) -> None:
-                self._reply(send_body=False)
-
-            def _reply(self, *, send_body: bool) -> None:
-                outer.asked.append((self.command, self.path))
-                outer.headers.append({k.lower(): v for k, v in self.headers.items()})
-                reply = outer.answer(self.command, unquote(urlsplit(self.path).path), self.headers)
-                self.send_response(reply.status)
-                for name, value in reply.headers.items():
-                    self.send_header(name, value)
-                length = len(reply.body) if reply.declared is None else reply.declared
-                self.send_header("Content-Length", str(length))
-                if reply.declared is not None:
-                    self.send_header("Connection", "close")
-                    self.close_connection = True
-                self.end_headers()
-                if send_body:
-                    self.wfile.write(reply.body)
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.outer = self  # type: ignore[attr-defined]
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
@@ -108,7 +163,7 @@ class HubRepository:
     commit: str = COMMIT
     gated: str | bool = False
     licence: str | None = "mit"
-    served: dict[str, Reply] = field(default_factory=dict)
+    served: dict[str, Any] = field(default_factory=dict)
 
 
 class LoopbackHub(LoopbackServer):
@@ -161,9 +216,29 @@ class LoopbackHub(LoopbackServer):
         if repository.gated and headers.get("Authorization") != f"Bearer {GOOD_TOKEN}":
             return Reply(401, headers={"X-Error-Code": "GatedRepo", "X-Error-Message": "gated"})
         content = repository.files[path]
-        reply = repository.served.get(path, Reply(200, content))
+        reply = next_of(repository.served.get(path), Reply(200, content))
         described = {"ETag": f'"{sha256(content)}"', "X-Repo-Commit": repository.commit}
         return replace(reply, headers={**described, **reply.headers})
+
+
+class LoopbackWeb(LoopbackServer):
+    """A plain web server: files below /models/. `served` overrides what is answered.
+
+    It is also as much of an object store as a bucket called `models` needs.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.served: dict[str, Any] = {}
+        super().__init__()
+
+    def answer(self, method: str, path: str, headers: object) -> Reply:
+        name = path.removeprefix("/models/")
+        if name not in self.files:
+            return Reply(404)
+        content = self.files[name]
+        reply = next_of(self.served.get(name), Reply(200, content))
+        return replace(reply, headers={"ETag": f'"{sha256(content)[:8]}"', **reply.headers})
 
 
 class LoopbackIndex(LoopbackServer):
@@ -188,8 +263,7 @@ class LoopbackIndex(LoopbackServer):
         if parts[0] == "simple" and len(parts) == 2 and parts[1] in self.archives:
             return self._page(parts[1])
         if parts[0] == "files":
-            reply = self.served.get(parts[2])
-            return reply or Reply(200, self.archives[parts[1]][parts[2]])
+            return next_of(self.served.get(parts[2]), Reply(200, self.archives[parts[1]][parts[2]]))
         return Reply(404)
 
     def _page(self, project: str) -> Reply:
@@ -240,10 +314,14 @@ def quiet_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     """No variable, token or pip configuration of the developer's machine reaches a test."""
     for name in (
         "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "PIP_INDEX_URL",
-        "SOURCE_DATE_EPOCH", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "http_proxy", "ALL_PROXY",
+        "SOURCE_DATE_EPOCH", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE",
+        "AWS_CA_BUNDLE", "PIP_CERT", "S3_ENDPOINT", "MODEL_BUCKET", "HTTPS_PROXY",
+        "HTTP_PROXY", "http_proxy", "https_proxy", "ALL_PROXY",
     ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AIRGAP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
     yield
@@ -265,12 +343,21 @@ def index() -> Iterator[LoopbackIndex]:
 
 
 @pytest.fixture
-def access(hub: LoopbackHub, index: LoopbackIndex, tmp_path: Path) -> Access:
+def web() -> Iterator[LoopbackWeb]:
+    server = LoopbackWeb()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def access(hub: LoopbackHub, index: LoopbackIndex, web: LoopbackWeb, tmp_path: Path) -> Access:
     return Access(
         hub=Hub(hub.url),
         index=Index(f"{index.url}/simple/"),
         cache=DownloadCache.at(tmp_path / "cache"),
         folder=tmp_path,
+        web=Web(IMPATIENT),
+        objects=ObjectStore(web.url, IMPATIENT),
     )
 
 
@@ -329,7 +416,10 @@ class Kit:
     GOOD_TOKEN = GOOD_TOKEN
     WHISPER = WHISPER
     HubRepository = HubRepository
+    Https = Https
     Reply = Reply
+    IMPATIENT = IMPATIENT
+    SECRET = SECRET
     Local = Local
     sha256 = staticmethod(sha256)
     git_blob = staticmethod(git_blob)
@@ -348,5 +438,7 @@ def files_under(folder: Path) -> list[str]:
 
 @pytest.fixture
 def cached(tmp_path: Path) -> Callable[[], list[str]]:
-    """Every file in the download cache, temporary ones too, by its name."""
-    return lambda: sorted(name.rpartition("/")[2] for name in files_under(tmp_path / "cache"))
+    """Every file in the download cache but its lock, temporary ones too, by its name."""
+    return lambda: sorted(
+        name.rpartition("/")[2] for name in files_under(tmp_path / "cache") if name != "lock"
+    )

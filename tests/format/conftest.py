@@ -8,7 +8,6 @@ it is offered as fixtures.
 
 import hashlib
 import os
-import random
 import struct
 import sys
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from airgap.errors import DamagedError
 from airgap.keys import ECDSA_P384, ED25519
 from airgap.limits import FRAME_PLAIN
 from airgap.manifest import File
-from airgap.policy import Policy, Signer
+from airgap.policy import Policy, Signer, TrustedKey
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CREATED = "2026-01-02T03:04:05Z"
@@ -59,7 +58,7 @@ class Person:
     @property
     def signer(self):
         algorithms = tuple(sorted({key.algorithm for key in self.public}))
-        return Signer(self.name, algorithms, {key.key_id: key for key in self.public})
+        return Signer(self.name, algorithms, {key.key_id: TrustedKey(key) for key in self.public})
 
 
 def policy_of(*people, threshold=None, bundles=("*",)):
@@ -203,9 +202,7 @@ class Recipe:
         envelope = signing.sign(
             Envelope(signed, ()), [key for person in people for key in person.keys]
         )
-        return b"".join(
-            [envelope.to_head(), frames.skippable(frames.TABLE_MAGIC, table), *stored]
-        )
+        return b"".join([envelope.to_head(), frames.skippable(frames.TABLE_MAGIC, table), *stored])
 
     def _table(self, plain, stored):
         lines = [
@@ -327,6 +324,12 @@ def policy_of_fixture():
     return policy_of
 
 
+@pytest.fixture(scope="session")
+def trusting_alice(alice):
+    """The policy of a host that trusts alice alone."""
+    return policy_of(alice)
+
+
 @pytest.fixture(scope="session", name="manifest_value")
 def manifest_value_fixture():
     return manifest_value
@@ -351,11 +354,10 @@ def recipe_of():
 @pytest.fixture(scope="session")
 def large_recipe(recipe_of):
     """Three payload frames: two full ones and a rest; the second file spans all three."""
-    chance = random.Random(4)
     return recipe_of(
         {
             "README.txt": b"three frames\n",
-            f"{SNAPSHOT}/model.bin": chance.randbytes(2 * FRAME_PLAIN + 100_000),
+            f"{SNAPSHOT}/model.bin": hashlib.shake_256(b"noise").digest(2 * FRAME_PLAIN + 100_000),
             f"{SNAPSHOT}/vocabulary.txt": b"a b c\n" * 1000,
         }
     )
@@ -429,9 +431,7 @@ def head_of():
 
     def head_of(value):
         content = value if isinstance(value, bytes) else strict_json.compact(value)
-        return frames.skippable(
-            (0x184D2A50).to_bytes(4, "little"), content.ljust(64 * 1024 - 8)
-        )
+        return frames.skippable((0x184D2A50).to_bytes(4, "little"), content.ljust(64 * 1024 - 8))
 
     return head_of
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airgap.accepted import Accepted, AcceptedFile, Last
+from airgap.accepted import Accepted, AcceptedFile, Last, Overrides
 from airgap.errors import OutdatedError, UntrustedError, UsageError
 from airgap.statement import Statement
 
@@ -13,14 +13,14 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def statement(bundle, alice, policy_of, verified):
-    found: Statement = verified(bundle, policy_of(alice)).bundle.statement
+def statement(bundle, verified, trusting_alice):
+    found: Statement = verified(bundle, trusting_alice).bundle.statement
     return found
 
 
 @pytest.fixture
 def accepted(statement):
-    return Accepted({}).raised(statement)
+    return Accepted({}).raised(statement, NOW)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_the_same_bundle_again(accepted, statement):
 def test_a_newer_bundle(accepted, statement):
     newer = replace(statement, sequence=8)
     accepted.admit(newer, NOW)
-    assert accepted.raised(newer).bundles["demo"].sequence == 8
+    assert accepted.raised(newer, NOW).bundles["demo"].sequence == 8
 
 
 def test_an_older_bundle(accepted, statement):
@@ -63,18 +63,18 @@ def test_names_are_counted_apart(accepted, statement):
     accepted.admit(replace(statement, name="other", sequence=0), NOW)
 
 
-def test_verify_asks_the_record(recipe, alice, policy_of, verified, accepted):
+def test_verify_asks_the_record(recipe, alice, verified, accepted, trusting_alice):
     older = recipe.but_manifest(sequence=6).build(alice)
     with pytest.raises(OutdatedError, match="has sequence 6"):
-        verified(older, policy_of(alice), accepted)
-    verified(older, policy_of(alice), None)  # --key: the host's own policy is not asked
+        verified(older, trusting_alice, accepted)
+    verified(older, trusting_alice, None)  # --key: the host's own policy is not asked
 
 
-def test_signatures_come_before_age(recipe, mallory, alice, policy_of, verified, accepted):
+def test_signatures_come_before_age(recipe, mallory, verified, accepted, trusting_alice):
     """What nobody vouches for says nothing about its age."""
     older = recipe.but_manifest(sequence=6).build(mallory)
     with pytest.raises(UntrustedError):
-        verified(older, policy_of(alice), accepted)
+        verified(older, trusting_alice, accepted)
 
 
 def test_expiry(statement):
@@ -95,8 +95,39 @@ def test_without_expiry_nothing_expires(statement):
 def test_a_clock_that_was_set_back_revives_nothing(accepted, statement):
     """The newest time that was ever accepted, of any name, is the least that it can be now."""
     later = replace(statement, name="other", created="2027-06-01T00:00:00Z", expires=None)
+    record = accepted.raised(later, datetime(2027, 7, 1, tzinfo=UTC))
     with pytest.raises(OutdatedError, match="it is 2027-06-01T00:00:00Z here"):
-        accepted.raised(later).admit(statement, datetime(2000, 1, 1, tzinfo=UTC))
+        record.admit(statement, datetime(2000, 1, 1, tzinfo=UTC))
+
+
+def test_a_bundle_from_the_future_ages_nothing(accepted, statement):
+    """Its time is not remembered: one bad clock at a builder would end every other bundle."""
+    later = replace(statement, name="other", created="2099-01-01T00:00:00Z", expires=None)
+    accepted.raised(later, NOW).admit(statement, NOW)
+
+
+def test_time_only_grows(statement):
+    first = Accepted({}).raised(statement, NOW)
+    second = first.raised(replace(statement, sequence=9, created="2020-01-01T00:00:00Z"), NOW)
+    assert second.newest == first.newest == statement.created
+
+
+def test_a_person_takes_an_older_bundle_upon_themselves(accepted, statement):
+    """The refusal is taken back by a reason alone, and told as overridden."""
+    told = []
+    older = replace(statement, sequence=6)
+    accepted.admit(older, NOW, Overrides(allow_older="the new one has no German"), told.append)
+    assert [step.rule for step in told if step.outcome == "overridden"] == ["sequence.older"]
+    for wrong in (Overrides(), Overrides(allow_older=""), Overrides(clock_wrong="x")):
+        with pytest.raises(OutdatedError, match="has sequence 6"):
+            accepted.admit(older, NOW, wrong)
+
+
+def test_a_person_takes_the_clock_upon_themselves(statement):
+    late = datetime(2030, 1, 1, tzinfo=UTC)
+    Accepted({}).admit(statement, late, Overrides(clock_wrong="the battery is flat"))
+    with pytest.raises(OutdatedError, match="expired on"):
+        Accepted({}).admit(statement, late, Overrides(allow_older="x"))
 
 
 def test_round_trip(accepted):
@@ -105,8 +136,8 @@ def test_round_trip(accepted):
 
 def test_the_record_on_disk(record, statement):
     assert record.load() == Accepted({})
-    record.raise_to(statement)
-    assert record.load() == Accepted({}).raised(statement)
+    record.raise_to(statement, NOW)
+    assert record.load() == Accepted({}).raised(statement, NOW)
     assert [path.name for path in record.path.parent.iterdir()] == ["accepted.json"]
 
 
@@ -120,11 +151,11 @@ def test_a_missing_record(tmp_path):
 
 def test_nothing_is_remembered_over_a_missing_record(tmp_path, statement):
     with pytest.raises(UntrustedError, match="is missing"):
-        AcceptedFile(tmp_path).raise_to(statement)
+        AcceptedFile(tmp_path).raise_to(statement, NOW)
     assert not list(tmp_path.iterdir())
 
 
-GOOD = b'{\n  "bundles": {},\n  "schema": "airgap/accepted/v1"\n}\n'
+GOOD = b'{\n  "bundles": {},\n  "newest": null,\n  "schema": "airgap/accepted/v1"\n}\n'
 
 
 @pytest.mark.parametrize(
@@ -132,7 +163,7 @@ GOOD = b'{\n  "bundles": {},\n  "schema": "airgap/accepted/v1"\n}\n'
     [
         (b"", "Expecting value"),
         (b"\0" * 100, "Expecting value"),
-        (GOOD[:-5], "delimiter"),
+        (GOOD[:-5], "Unterminated string"),
         (b"[]", "expected an object"),
         (b"{}", "'bundles' is missing"),
         (GOOD.replace(b"v1", b"v2"), "schema: expected airgap/accepted/v1"),
@@ -160,7 +191,7 @@ GOOD = b'{\n  "bundles": {},\n  "schema": "airgap/accepted/v1"\n}\n'
 )
 def test_a_damaged_record(record, statement, content, saying):
     record.path.write_bytes(content)
-    for use in (record.load, lambda: record.raise_to(statement)):
+    for use in (record.load, lambda: record.raise_to(statement, NOW)):
         with pytest.raises(UntrustedError) as caught:
             use()
         assert caught.value.rule == "state.damaged"
@@ -175,7 +206,7 @@ def test_a_record_that_is_too_large(record):
         record.load()
 
 
-def test_the_statement_is_remembered_by_digest(statement, alice, policy_of, verified, bundle):
-    last = Accepted({}).raised(statement).bundles["demo"]
-    code = verified(bundle, policy_of(alice)).approval_code
+def test_the_statement_is_remembered_by_digest(statement, verified, bundle, trusting_alice):
+    last = Accepted({}).raised(statement, NOW).bundles["demo"]
+    code = verified(bundle, trusting_alice).approval_code
     assert last == Last(7, code.replace(" ", ""), statement.created)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 
 from airgap import limits, signing, strict_json
 from airgap.envelope import Envelope, Signature
-from airgap.errors import DamagedError, UntrustedError, UsageError
+from airgap.errors import UntrustedError, UsageError
 from airgap.keys import ECDSA_P384, ED25519, ML_DSA_87, P384_ORDER
 
 
@@ -47,11 +47,11 @@ def form(bundle, head_of, refused):
     return form
 
 
-def test_the_value_itself_is_accepted(bundle, head_of, alice, policy_of, verified):
+def test_the_value_itself_is_accepted(bundle, head_of, verified, trusting_alice):
     """The fixture above changes nothing on its own."""
     again = with_head(bundle, head_of(value_of(bundle)))
     assert again == bundle
-    verified(again, policy_of(alice))
+    verified(again, trusting_alice)
 
 
 def test_a_spare_bit_of_base64(bundle, form):
@@ -85,7 +85,7 @@ def test_a_spare_bit_of_base64(bundle, form):
 def test_other_base64(bundle, head_of, refused, edit):
     value = value_of(bundle)
     value["payload"] = edit(value["payload"])
-    refused(with_head(bundle, head_of(value)), "head.form", "damaged or forged")
+    refused(with_head(bundle, head_of(value)), "head.form", "is damaged or forged")
 
 
 def test_keys_in_another_order(bundle, form):
@@ -197,7 +197,7 @@ def test_more_signatures_than_the_limit(bundle, form):
         (b'{"payload":"\x01"}', "Invalid control character"),
         (b"{}{}", "Extra data"),
         (b"{'payload':1}", "property name"),
-        (b'{"payload":"\\ud800"}', "damaged or forged"),
+        (b'{"payload":"\\ud800"}', "is damaged or forged"),
     ],
 )
 def test_json_tricks(form, content, saying):
@@ -219,7 +219,10 @@ def test_another_slot_size(bundle, refused, size):
 
 def test_all_signatures_removed(bundle, refused):
     refused(
-        with_signatures(bundle, ()), "policy.threshold", "nobody has signed it", error=UntrustedError
+        with_signatures(bundle, ()),
+        "policy.threshold",
+        "nobody has signed it",
+        error=UntrustedError,
     )
 
 
@@ -266,25 +269,25 @@ def test_signed_by_a_stranger_alone(recipe, refused, mallory):
     refused(
         recipe.build(mallory),
         "policy.threshold",
-        "signed by keys that are not trusted here: ",
+        "a key that is not known here",
         error=UntrustedError,
     )
 
 
-def test_no_message_proposes_a_key_of_the_bundle(recipe, mallory, alice, policy_of, verified):
+def test_no_message_proposes_a_key_of_the_bundle(recipe, mallory, verified, trusting_alice):
     """First trust rests on paper: the way out is a fingerprint that a person types."""
     with pytest.raises(UntrustedError) as caught:
-        verified(recipe.build(mallory), policy_of(alice))
+        verified(recipe.build(mallory), trusting_alice)
     assert "--fingerprint FPR" in caught.value.hint
     assert not any(key.key_id in caught.value.hint for key in mallory.public)
 
 
-def test_an_unknown_keys_signature_counts_for_nothing(bundle, mallory, alice, policy_of, verified):
+def test_an_unknown_keys_signature_counts_for_nothing(bundle, mallory, verified, trusting_alice):
     """It may be there, good or bad, and is reported."""
     envelope = envelope_of(bundle)
     strangers = [key.sign(b"something else") for key in mallory.keys]
     added = with_head(bundle, envelope.signed_also(strangers).to_head())
-    found = verified(added, policy_of(alice))
+    found = verified(added, trusting_alice)
     found.bundle.check_contents()
     assert found.verdict.signers == {"alice": (ECDSA_P384, ED25519)}
     assert set(found.verdict.unknown) == {key.key_id for key in mallory.public}
@@ -307,9 +310,7 @@ def test_signatures_of_two_keys_exchanged(bundle, refused):
     """Each is good over the statement, and neither is that key's."""
     first, second = envelope_of(bundle).signatures
     swapped = [Signature(first.key_id, second.value), Signature(second.key_id, first.value)]
-    refused(
-        with_signatures(bundle, swapped), "signature.bad", "of 'alice'", error=UntrustedError
-    )
+    refused(with_signatures(bundle, swapped), "signature.bad", "of 'alice'", error=UntrustedError)
 
 
 def test_a_signature_over_the_bare_statement(bundle, refused, alice):
@@ -423,9 +424,7 @@ def test_a_second_signature_changes_the_head_alone(bundle, recipe, alice, bob, p
 
 def test_five_signers_with_ml_dsa_fit(recipe, person, policy_of, verified):
     """The slot was made for that; when it is full, that is told."""
-    people = [
-        person(f"officer-{number}", (ED25519, ECDSA_P384, ML_DSA_87)) for number in range(10)
-    ]
+    people = [person(f"officer-{number}", (ED25519, ECDSA_P384, ML_DSA_87)) for number in range(10)]
     data = recipe.build(*people[:5])
     assert len(verified(data, policy_of(*people[:5])).verdict.signers) == 5
     with pytest.raises(UsageError, match="30 signatures do not fit into the head: [0-9]+ of 65528"):

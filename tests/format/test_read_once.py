@@ -42,16 +42,16 @@ def use(bundle, *, deep):
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_every_byte_is_read_exactly_once(path, large_bundle, alice, policy_of, now, reads, deep):
+def test_every_byte_is_read_exactly_once(path, large_bundle, now, reads, deep, trusting_alice):
     with volumes.opened(path) as source:
-        use(verify.verify(source, policy_of(alice), None, now).bundle, deep=deep)
+        use(verify.verify(source, trusting_alice, None, now).bundle, deep=deep)
     ranges = sorted(reads)
     assert [start for start, _end in ranges] == [0, *[end for _start, end in ranges[:-1]]]
     assert ranges[-1][1] == len(large_bundle)
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_nothing_but_preadv_reads(path, alice, policy_of, now, monkeypatch, deep):
+def test_nothing_but_preadv_reads(path, now, monkeypatch, deep, trusting_alice):
     """The proof above counts the right call: with it gone, nothing can be read."""
 
     def broken(*_arguments):
@@ -62,12 +62,10 @@ def test_nothing_but_preadv_reads(path, alice, policy_of, now, monkeypatch, deep
         volumes.opened(path) as source,
         pytest.raises(volumes.AirgapError, match="at byte 0: Input/output error"),
     ):
-        verify.verify(source, policy_of(alice), None, now)
+        verify.verify(source, trusting_alice, None, now)
 
 
-def test_bytes_that_change_behind_the_reader(
-    path, large_recipe, alice, policy_of, now, monkeypatch
-):
+def test_bytes_that_change_behind_the_reader(path, large_recipe, now, monkeypatch, trusting_alice):
     """A medium that answers differently the second time: what was hashed is what is used."""
     real = os.preadv
     with path.open("r+b") as attacker:
@@ -79,17 +77,15 @@ def test_bytes_that_change_behind_the_reader(
 
         monkeypatch.setattr(os, "preadv", rewriting)
         with volumes.opened(path) as source:
-            found = use(verify.verify(source, policy_of(alice), None, now).bundle, deep=True)
+            found = use(verify.verify(source, trusting_alice, None, now).bundle, deep=True)
     assert found == large_recipe.contents
     assert set(path.read_bytes()) == {0xEE}
 
 
-def test_bytes_that_change_ahead_of_the_reader(
-    path, large_bundle, alice, policy_of, now
-):
+def test_bytes_that_change_ahead_of_the_reader(path, large_bundle, now, trusting_alice):
     """After the signatures were checked, a frame is replaced by one that is as long."""
     with volumes.opened(path) as source:
-        bundle = verify.verify(source, policy_of(alice), None, now).bundle
+        bundle = verify.verify(source, trusting_alice, None, now).bundle
         with path.open("r+b") as attacker:
             attacker.seek(len(large_bundle) - 2_000_000)
             attacker.write(b"\xee")
@@ -104,11 +100,11 @@ def test_bytes_that_change_ahead_of_the_reader(
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_path_that_comes_to_name_another_file(
-    path, tmp_path, large_recipe, alice, policy_of, now, deep
+    path, tmp_path, large_recipe, now, deep, trusting_alice
 ):
     """Same path, same size, other content: the open file is what is used."""
     with volumes.opened(path) as source:
-        bundle = verify.verify(source, policy_of(alice), None, now).bundle
+        bundle = verify.verify(source, trusting_alice, None, now).bundle
         evil = tmp_path / "evil"
         evil.write_bytes(b"\xee" * path.stat().st_size)
         evil.replace(path)
@@ -117,20 +113,20 @@ def test_a_path_that_comes_to_name_another_file(
 
 
 def test_what_a_caller_does_not_take_is_checked_all_the_same(
-    large_recipe, alice, policy_of, verified
+    large_recipe, alice, verified, trusting_alice
 ):
     """A reader that skips a file, or stops within one, still learns that it was wrong."""
     wrong = large_recipe.but_file(1, sha256="0" * 64).build(alice)
     for taken in (0, 1):
-        taking = verified(wrong, policy_of(alice)).bundle.contents()
+        taking = verified(wrong, trusting_alice).bundle.contents()
         with pytest.raises(DamagedError, match="model.bin' has the SHA-256 [0-9a-f]{64}; the"):
             for _file, pieces in taking:
                 for _piece in zip(range(taken), pieces, strict=False):
                     pass
 
 
-def test_progress_counts_every_stored_byte_of_the_payload(large_bundle, alice, policy_of, verified):
-    bundle = verified(large_bundle, policy_of(alice)).bundle
+def test_progress_counts_every_stored_byte_of_the_payload(large_bundle, verified, trusting_alice):
+    bundle = verified(large_bundle, trusting_alice).bundle
     for check in (bundle.check_frames, bundle.check_contents):
         done = []
         check(done.append)

@@ -12,7 +12,11 @@ from airgap.limits import FRAME_PLAIN
 
 
 def zstd(plain, **options):
-    options = {"write_checksum": False, "write_content_size": True, "write_dict_id": False} | options
+    options = {
+        "write_checksum": False,
+        "write_content_size": True,
+        "write_dict_id": False,
+    } | options
     return zstandard.ZstdCompressor(level=1, **options).compress(plain)
 
 
@@ -29,9 +33,9 @@ def payload(recipe):
     return recipe.tape()
 
 
-def test_a_sound_bundle_is_accepted(bundle, alice, policy_of, verified):
+def test_a_sound_bundle_is_accepted(bundle, verified, trusting_alice):
     """The builder of all defects makes none of its own."""
-    found = verified(bundle, policy_of(alice))
+    found = verified(bundle, trusting_alice)
     found.bundle.check_frames()
     found.bundle.check_contents()
 
@@ -80,9 +84,7 @@ def test_the_table_claims_another_size_than_the_frame(recipe, alice, refused, pa
 
 
 @pytest.mark.parametrize("by", [-512, -1, 1, 4096])
-def test_the_frame_declares_the_right_size_and_holds_another(
-    recipe, alice, refused, payload, by
-):
+def test_the_frame_declares_the_right_size_and_holds_another(recipe, alice, refused, payload, by):
     """A frame header that lies to the decompressor, in both directions."""
     held = payload[:by] if by < 0 else payload + bytes(by)
     size = len(payload).to_bytes(4, "little")
@@ -126,11 +128,11 @@ def test_a_window_beyond_the_limit(recipe, alice, refused, payload):
     refused(recipe.but(stored={1: stored}).build(alice), "frame.form", "window", deep=True)
 
 
-def test_a_window_of_exactly_the_limit_is_read(recipe, alice, policy_of, verified, payload):
+def test_a_window_of_exactly_the_limit_is_read(recipe, alice, verified, payload, trusting_alice):
     size = len(payload).to_bytes(4, "little")
     stored = frame_header(0x80, bytes([13 << 3]), size) + raw_block(payload)
     bundle = recipe.but(stored={1: stored}).build(alice)
-    verified(bundle, policy_of(alice)).bundle.check_contents()
+    verified(bundle, trusting_alice).bundle.check_contents()
 
 
 def test_a_dictionary(recipe, alice, refused, payload):
@@ -157,11 +159,11 @@ def test_a_corrupt_block(recipe, alice, refused, payload):
 
 
 def test_a_frame_with_a_checksum_of_its_own_is_one_frame(
-    recipe, alice, policy_of, verified, payload
+    recipe, alice, verified, payload, trusting_alice
 ):
     """RFC 8878 allows it, the signers vouch for it; a wrong one is an error of the frame."""
     bundle = recipe.but(stored={1: zstd(payload, write_checksum=True)}).build(alice)
-    verified(bundle, policy_of(alice)).bundle.check_contents()
+    verified(bundle, trusting_alice).bundle.check_contents()
 
 
 def test_a_wrong_checksum(recipe, alice, refused, payload):
@@ -269,31 +271,33 @@ def test_damage_is_named_by_frame_range_and_file(large_bundle, refused):
     second = start + slots[0] + slots[1]
     broken = bytearray(large_bundle)
     broken[second + 1234] ^= 1
-    refused(bytes(broken), "frame.digest", f"frame 2 (bytes {second} to {second + slots[2] - 1}; 'hf/")
+    refused(
+        bytes(broken), "frame.digest", f"frame 2 (bytes {second} to {second + slots[2] - 1}; 'hf/"
+    )
 
 
-def test_only_the_files_of_a_damaged_frame_are_named(large_bundle, alice, policy_of, verified):
+def test_only_the_files_of_a_damaged_frame_are_named(large_bundle, verified, trusting_alice):
     broken = bytearray(large_bundle)
     broken[-100] ^= 1
     with pytest.raises(DamagedError) as caught:
-        verified(broken, policy_of(alice)).bundle.check_frames()
+        verified(broken, trusting_alice).bundle.check_frames()
     assert "model.bin" in caught.value.message
     assert "vocabulary.txt" in caught.value.message
     assert "README.txt" not in caught.value.message
 
 
-def test_many_damaged_frames_are_counted(large_bundle, alice, policy_of, verified, monkeypatch):
+def test_many_damaged_frames_are_counted(large_bundle, verified, monkeypatch, trusting_alice):
     monkeypatch.setattr("airgap.archive._NAMED_FRAMES", 1)
     broken = bytearray(large_bundle)
     broken[-100] ^= 1
     broken[-100_000 - FRAME_PLAIN] ^= 1
     with pytest.raises(DamagedError, match="frame 2 .*, and 1 more"):
-        verified(broken, policy_of(alice)).bundle.check_frames()
+        verified(broken, trusting_alice).bundle.check_frames()
 
 
-def test_offsets_are_computed_beyond_four_gibibytes(large_bundle, alice, policy_of, verified):
+def test_offsets_are_computed_beyond_four_gibibytes(large_bundle, verified, trusting_alice):
     """1100 full frames end above 4 GiB; a reader that counts in 32 bits would wrap around."""
-    bundle = verified(large_bundle, policy_of(alice)).bundle
+    bundle = verified(large_bundle, trusting_alice).bundle
     slots = (bundle.table.slots[0], *[Slot(FRAME_PLAIN, FRAME_PLAIN, b"\0" * 32)] * 1100)
     object.__setattr__(bundle, "table", Table("sha256", slots))
     start = limits.HEAD_SLOT + 8 + frames.table_size("sha256", 4) + slots[0].stored
@@ -301,12 +305,12 @@ def test_offsets_are_computed_beyond_four_gibibytes(large_bundle, alice, policy_
     assert bundle._offsets()[1051] == start + 1050 * FRAME_PLAIN
 
 
-def test_sha384_serves_as_sha256_does(recipe, alice, policy_of, verified):
+def test_sha384_serves_as_sha256_does(recipe, alice, verified, trusting_alice):
     bundle = recipe.but(algorithm="sha384").build(alice)
-    found = verified(bundle, policy_of(alice)).bundle
+    found = verified(bundle, trusting_alice).bundle
     found.check_contents()
     assert {len(slot.digest) for slot in found.table.slots} == {48}
     broken = bytearray(bundle)
     broken[-1] ^= 1
     with pytest.raises(DamagedError, match="frame 1"):
-        verified(broken, policy_of(alice)).bundle.check_frames()
+        verified(broken, trusting_alice).bundle.check_frames()

@@ -22,9 +22,7 @@ def form(recipe, alice, refused):
     def form(edit, saying):
         value = copy.deepcopy(recipe.manifest)
         edit(value)
-        wrong = recipe.but(payload=recipe.tape()).but(
-            manifest_bytes=strict_json.readable(value)
-        )
+        wrong = recipe.but(payload=recipe.tape()).but(manifest_bytes=strict_json.readable(value))
         refused(wrong.build(alice), "manifest.form", saying)
 
     return form
@@ -70,7 +68,9 @@ def test_the_manifest_says_another_time_than_its_own_tar(recipe, alice, refused)
     wrong = recipe.but(
         manifest_bytes=content, first=tar.manifest_member(content, recipe.manifest["created"])
     )
-    refused(wrong.build(alice), "archive.digest", "created: the statement says '2026-01-02T03:04:05Z'")
+    refused(
+        wrong.build(alice), "archive.digest", "created: the statement says '2026-01-02T03:04:05Z'"
+    )
 
 
 @pytest.mark.parametrize("by", [1, -1, 512, -512, 1 << 40])
@@ -82,7 +82,9 @@ def test_an_offset_elsewhere(recipe, alice, refused, index, by):
         pytest.skip("no integer of ours is negative")
     path = recipe.manifest["files"][index]["path"]
     wrong = recipe.but_file(index, offset=offset).build(alice)
-    refused(wrong, "archive.digest", f"'{path}' is said to start at byte {offset}, and its tar puts")
+    refused(
+        wrong, "archive.digest", f"'{path}' is said to start at byte {offset}, and its tar puts"
+    )
 
 
 def test_two_files_with_one_range(recipe, alice, refused):
@@ -354,11 +356,12 @@ def test_a_file_that_is_also_a_folder(form, path, other):
 
 
 @pytest.mark.parametrize(
-    "path", ["hf/" + "x" * 255, "hf/" + "é" * 127, "hf/" + "/".join(["x" * 101] * 5), "hf/a b", "hf/~"]
+    "path",
+    ["hf/" + "x" * 255, "hf/" + "é" * 127, "hf/" + "/".join(["x" * 101] * 5), "hf/a b", "hf/~"],
 )
-def test_paths_at_the_bound_are_read(recipe_of, alice, policy_of, verified, path):
+def test_paths_at_the_bound_are_read(recipe_of, alice, verified, path, trusting_alice):
     data = recipe_of({path: b"content"}).build(alice)
-    bundle = verified(data, policy_of(alice)).bundle
+    bundle = verified(data, trusting_alice).bundle
     bundle.check_contents()
     assert [file.path for file in bundle.manifest.files] == [path]
 
@@ -471,7 +474,8 @@ def test_values_of_an_artifact(form, key, value, saying):
 
 def test_an_artifact_twice(form):
     form(
-        lambda value: value["artifacts"].append(value["artifacts"][0]), "artifact 'tiny' is there twice"
+        lambda value: value["artifacts"].append(value["artifacts"][0]),
+        "artifact 'tiny' is there twice",
     )
 
 
@@ -532,19 +536,19 @@ def test_bytes_that_are_not_the_one_form(bytes_form, edit, saying):
     bytes_form(edit, saying)
 
 
-def test_all_defects_are_told_at_once_and_sorted(recipe, alice, policy_of, verified):
+def test_all_defects_are_told_at_once_and_sorted(recipe, alice, verified, trusting_alice):
     value = copy.deepcopy(recipe.manifest)
     for file, path in zip(value["files"], ["../a", "/b", "etc/c"], strict=False):
         file["path"] = path
     wrong = recipe.but(payload=recipe.tape(), manifest_bytes=strict_json.readable(value))
     with pytest.raises(DamagedError) as caught:
-        verified(wrong.build(alice), policy_of(alice))
+        verified(wrong.build(alice), trusting_alice)
     told = caught.value.message.split(": ", 1)[1].split("; ")
     assert len(told) == 3
     assert told == sorted(told)
 
 
-def test_a_delta_leaves_files_to_its_base(recipe, alice, policy_of, verified):
+def test_a_delta_leaves_files_to_its_base(recipe, alice, verified, trusting_alice):
     """Ranges are those of the files that are carried; the others have none."""
     files = [dict(file) for file in recipe.manifest["files"]]
     files[0]["offset"] = None
@@ -552,7 +556,7 @@ def test_a_delta_leaves_files_to_its_base(recipe, alice, policy_of, verified):
     for file in files[1:]:
         file["offset"] -= position - 512
     delta = recipe.but_manifest(files=files, base=FULL)
-    bundle = verified(delta.build(alice), policy_of(alice)).bundle
+    bundle = verified(delta.build(alice), trusting_alice).bundle
     taken = {file.path: b"".join(pieces) for file, pieces in bundle.contents()}
     assert taken == {path: recipe.contents[path] for path in list(recipe.contents)[1:]}
     assert bundle.manifest.base is not None

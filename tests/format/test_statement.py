@@ -26,7 +26,10 @@ def form(recipe, alice, refused):
             return value if changed is None else changed
 
         refused(
-            recipe.but(statement=edited).build(alice), "statement.form", saying, error=UntrustedError
+            recipe.but(statement=edited).build(alice),
+            "statement.form",
+            saying,
+            error=UntrustedError,
         )
 
     return form
@@ -141,12 +144,12 @@ def test_a_subject_outside_the_set(form, name):
 
 
 @pytest.mark.parametrize("name", ["bootstrap.sh", "bootstrap/SHA256SUMS"])
-def test_the_subjects_that_may_be_there(recipe, alice, policy_of, verified, name):
+def test_the_subjects_that_may_be_there(recipe, alice, verified, name, trusting_alice):
     def edit(statement):
         subjects = [*statement["subject"], {"name": name, "digest": {"sha256": DIGEST}}]
         return statement | {"subject": sorted(subjects, key=lambda one: one["name"])}
 
-    found = verified(recipe.but(statement=edit).build(alice), policy_of(alice))
+    found = verified(recipe.but(statement=edit).build(alice), trusting_alice)
     assert found.bundle.statement.subjects[name] == DIGEST
 
 
@@ -232,9 +235,9 @@ def test_integers_out_of_bounds(form, key, value):
 def test_the_most_frames_of_a_small_file(recipe, alice, refused):
     """A table of 10 MiB is announced, and the file ends before: nothing waits, nothing crashes."""
     refused(
-        recipe.but(statement=lambda s: s | {"predicate": s["predicate"] | {"frames": 1 << 18}}).build(
-            alice
-        ),
+        recipe.but(
+            statement=lambda s: s | {"predicate": s["predicate"] | {"frames": 1 << 18}}
+        ).build(alice),
         "archive.size",
         "in the middle of the bundle",
     )
@@ -294,18 +297,21 @@ def rendered(**options):
 )
 def test_bytes_that_are_not_the_one_form(recipe, alice, refused, edit, saying):
     refused(
-        recipe.but(statement_bytes=edit).build(alice), "statement.form", saying, error=UntrustedError
+        recipe.but(statement_bytes=edit).build(alice),
+        "statement.form",
+        saying,
+        error=UntrustedError,
     )
 
 
-def test_all_defects_are_told_at_once_and_sorted(recipe, alice, policy_of, verified):
+def test_all_defects_are_told_at_once_and_sorted(recipe, alice, verified, trusting_alice):
     def edit(statement):
         return statement | {
             "predicate": statement["predicate"] | {"name": "X", "frames": 0, "zero": 0}
         }
 
     with pytest.raises(UntrustedError) as caught:
-        verified(recipe.but(statement=edit).build(alice), policy_of(alice))
+        verified(recipe.but(statement=edit).build(alice), trusting_alice)
     told = caught.value.message.split(": ", 1)[1].split("; ")
     assert len(told) == 3
     assert told == sorted(told)
@@ -346,10 +352,10 @@ def test_another_size_of_the_table(recipe, alice, refused):
     refused(recipe.but(statement=edit).build(alice), "archive.digest", "its size or kind")
 
 
-def test_the_form_is_not_asked_before_the_signature(recipe, mallory, alice, policy_of, verified):
+def test_the_form_is_not_asked_before_the_signature(recipe, mallory, verified, trusting_alice):
     """Only what the signature check returned is parsed: a stranger's statement never is."""
     with pytest.raises(UntrustedError) as caught:
-        verified(recipe.but(statement_bytes=lambda _: b"{").build(mallory), policy_of(alice))
+        verified(recipe.but(statement_bytes=lambda _: b"{").build(mallory), trusting_alice)
     assert caught.value.rule == "policy.threshold"
 
 
@@ -374,17 +380,17 @@ def test_patterns_that_do_not_match(recipe, alice, policy_of, verified, pattern)
         verified(recipe.build(alice), policy_of(alice, bundles=(pattern,)))
 
 
-def test_the_title_is_what_the_file_is_called(bundle, alice, policy_of, verified):
-    statement = verified(bundle, policy_of(alice)).bundle.statement
+def test_the_title_is_what_the_file_is_called(bundle, verified, trusting_alice):
+    statement = verified(bundle, trusting_alice).bundle.statement
     assert isinstance(statement, Statement)
     assert statement.title == "demo-1.0.0"
     assert strict_json.parse(statement.to_bytes())["predicate"]["sequence"] == 7
 
 
-def test_a_manifest_signed_as_a_statement(recipe, alice, policy_of, verified):
+def test_a_manifest_signed_as_a_statement(recipe, alice, verified, trusting_alice):
     """One use never stands for another."""
     wrong = recipe.but(statement_bytes=lambda _: strict_json.readable(recipe.manifest))
     with pytest.raises(UntrustedError, match="no statement about a bundle"):
-        verified(wrong.build(alice), policy_of(alice))
+        verified(wrong.build(alice), trusting_alice)
     with pytest.raises(DamagedError, match="no airgap bundle"):
-        verified(strict_json.readable(recipe.manifest) * 60, policy_of(alice))
+        verified(strict_json.readable(recipe.manifest) * 60, trusting_alice)

@@ -67,20 +67,20 @@ def test_cut_at_every_border_and_in_every_part(bundle, refused):
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_cut_in_a_pipe(bundle, alice, policy_of, now, deep):
+def test_cut_in_a_pipe(bundle, now, deep, trusting_alice):
     for at in cuts(bundle, 2):
         with pytest.raises(DamagedError, match=f"'-' ends at byte {at}, ") as caught:
-            check_pipe(bundle[:at], policy_of(alice), now, deep=deep)
+            check_pipe(bundle[:at], trusting_alice, now, deep=deep)
         assert caught.value.rule == "archive.size"
         assert "copy it again" in caught.value.hint
 
 
-def test_cut_at_every_border_of_a_large_bundle(large_bundle, alice, policy_of, memory, verified):
+def test_cut_at_every_border_of_a_large_bundle(large_bundle, memory, verified, trusting_alice):
     for at in cuts(large_bundle, 4):
         with pytest.raises(DamagedError):
-            verified(memory(large_bundle[:at]), policy_of(alice))
+            verified(memory(large_bundle[:at]), trusting_alice)
         with pytest.raises(DamagedError):
-            verified(memory(large_bundle[:at], sized=False), policy_of(alice)).bundle.check_frames()
+            verified(memory(large_bundle[:at], sized=False), trusting_alice).bundle.check_frames()
 
 
 @pytest.mark.parametrize("tail", [b"\0", b"\n", b"x" * 5000], ids=["zero", "newline", "many"])
@@ -93,15 +93,15 @@ def test_a_whole_second_bundle_after_the_end(bundle, refused):
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_one_byte_more_in_a_pipe(bundle, alice, policy_of, now, deep):
+def test_one_byte_more_in_a_pipe(bundle, now, deep, trusting_alice):
     with pytest.raises(DamagedError, match=f"goes on after the bundle's end at byte {len(bundle)}"):
-        check_pipe(bundle + b"\0", policy_of(alice), now, deep=deep)
+        check_pipe(bundle + b"\0", trusting_alice, now, deep=deep)
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_pipe_and_a_file_give_one_verdict(large_bundle, alice, policy_of, now, verified, deep):
-    piped = check_pipe(large_bundle, policy_of(alice), now, deep=deep)
-    there = verified(large_bundle, policy_of(alice))
+def test_a_pipe_and_a_file_give_one_verdict(large_bundle, now, verified, deep, trusting_alice):
+    piped = check_pipe(large_bundle, trusting_alice, now, deep=deep)
+    there = verified(large_bundle, trusting_alice)
     assert piped.verdict == there.verdict
     assert piped.approval_code == there.approval_code
     assert piped.bundle.manifest == there.bundle.manifest
@@ -110,14 +110,14 @@ def test_a_pipe_and_a_file_give_one_verdict(large_bundle, alice, policy_of, now,
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_damaged_frame_in_a_pipe_is_named_as_in_a_file(
-    large_bundle, alice, policy_of, now, verified, deep
+    large_bundle, now, verified, deep, trusting_alice
 ):
     broken = bytearray(large_bundle)
     broken[-150_000] ^= 1
     with pytest.raises(DamagedError) as piped:
-        check_pipe(bytes(broken), policy_of(alice), now, deep=deep)
+        check_pipe(bytes(broken), trusting_alice, now, deep=deep)
     with pytest.raises(DamagedError) as there:
-        bundle = verified(bytes(broken), policy_of(alice)).bundle
+        bundle = verified(bytes(broken), trusting_alice).bundle
         bundle.check_contents() if deep else bundle.check_frames()
     place = there.value.message.partition(" is not ")[2]
     assert place
@@ -126,34 +126,34 @@ def test_a_damaged_frame_in_a_pipe_is_named_as_in_a_file(
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_pipe_that_never_ends_is_left_at_its_first_byte_too_many(
-    bundle, alice, policy_of, now, deep
+    bundle, now, deep, trusting_alice
 ):
     """Returning at all is the proof; what was sent beyond the end fits the pipe and our buffer."""
     with (
         pytest.raises(DamagedError, match="goes on after the bundle's end"),
         piped(bundle, endless=True) as (source, sent),
     ):
-        found = verify.verify(source, policy_of(alice), None, now)
+        found = verify.verify(source, trusting_alice, None, now)
         found.bundle.check_contents() if deep else found.bundle.check_frames()
     assert sum(sent) < 4 << 20
 
 
 @pytest.mark.parametrize("start", [b"", b"\x50\x2a\x4d\x18\xf8\xff\0\0"], ids=["zeros", "magic"])
-def test_an_endless_pipe_of_nothing(alice, policy_of, now, start):
+def test_an_endless_pipe_of_nothing(now, start, trusting_alice):
     """No more than the head is read of what is no bundle."""
     with (
         pytest.raises(DamagedError) as caught,
         piped(start, endless=True) as (source, _sent),
     ):
-        verify.verify(source, policy_of(alice), None, now)
+        verify.verify(source, trusting_alice, None, now)
     assert caught.value.rule in {"head.magic", "head.form"}
 
 
-def test_a_bundle_that_grows_while_it_is_read(tmp_path, bundle, alice, policy_of, now):
+def test_a_bundle_that_grows_while_it_is_read(tmp_path, bundle, now, trusting_alice):
     path = tmp_path / "b"
     path.write_bytes(bundle)
     with volumes.opened(path) as source:
-        found = verify.verify(source, policy_of(alice), None, now)
+        found = verify.verify(source, trusting_alice, None, now)
         with path.open("ab") as more:
             more.write(b"x")
         for check in (found.bundle.check_frames, found.bundle.check_contents):
@@ -161,11 +161,11 @@ def test_a_bundle_that_grows_while_it_is_read(tmp_path, bundle, alice, policy_of
                 check()
 
 
-def test_a_bundle_that_shrinks_while_it_is_read(tmp_path, bundle, alice, policy_of, now):
+def test_a_bundle_that_shrinks_while_it_is_read(tmp_path, bundle, now, trusting_alice):
     path = tmp_path / "b"
     path.write_bytes(bundle)
     with volumes.opened(path) as source:
-        found = verify.verify(source, policy_of(alice), None, now)
+        found = verify.verify(source, trusting_alice, None, now)
         os.truncate(path, len(bundle) - 1)
         for check in (found.bundle.check_frames, found.bundle.check_contents):
             with pytest.raises(DamagedError, match=f"ends at byte {len(bundle) - 1}"):
@@ -200,15 +200,17 @@ class Hasty(io.RawIOBase):
         return len(piece)
 
 
-def test_a_pipe_that_fails_is_an_error_of_ours(alice, policy_of, now):
-    with pytest.raises(AirgapError, match="cannot read '-' at byte 0: Input/output error") as caught:
-        verify.verify(volumes.Pipe("-", Failing()), policy_of(alice), None, now)
+def test_a_pipe_that_fails_is_an_error_of_ours(now, trusting_alice):
+    with pytest.raises(
+        AirgapError, match="cannot read '-' at byte 0: Input/output error"
+    ) as caught:
+        verify.verify(volumes.Pipe("-", Failing()), trusting_alice, None, now)
     assert caught.value.exit_code == 1
 
 
-def test_nothing_yet_does_not_pass_for_the_end(bundle, alice, policy_of, now):
+def test_nothing_yet_does_not_pass_for_the_end(bundle, now, trusting_alice):
     """A standard input that was left non-blocking must not hide a byte that comes later."""
-    found = verify.verify(volumes.Pipe("-", Hasty(bundle)), policy_of(alice), None, now)
+    found = verify.verify(volumes.Pipe("-", Hasty(bundle)), trusting_alice, None, now)
     with pytest.raises(AirgapError, match=f"does not wait for its bytes at byte {len(bundle)}"):
         found.bundle.check_frames()
 

@@ -8,7 +8,10 @@ import pytest
 
 from airgap import keys
 from airgap.errors import UntrustedError, UsageError
+from airgap.policy import BUNDLE, TRUST
 from airgap.trust import TrustStore
+
+ROLES = (BUNDLE, TRUST)
 
 
 @pytest.fixture
@@ -20,8 +23,8 @@ def store(tmp_path):
 
 @pytest.fixture
 def filled(store, alice, bob):
-    store.add("alice", alice.public)
-    store.add("bob", bob.public)
+    store.add("alice", alice.public, roles=ROLES)
+    store.add("bob", bob.public, roles=ROLES)
     return store
 
 
@@ -66,7 +69,7 @@ def test_round_trip(filled, alice, bob):
 
 def test_a_policy_is_written_as_it_was_read(filled):
     text = filled.policy_file.read_text()
-    filled._write(filled.load())
+    filled.save(filled.load())
     assert filled.policy_file.read_text() == text
 
 
@@ -102,7 +105,7 @@ def test_a_key_of_another_signer(filled, alice):
     """One person would count as two."""
     before = snapshot(filled.folder)
     with pytest.raises(UsageError, match=r"key [0-9a-f]{16} belongs to 'alice' already"):
-        filled.add("carol", alice.public)
+        filled.add("carol", alice.public, roles=ROLES)
     assert snapshot(filled.folder) == before
 
 
@@ -111,19 +114,19 @@ def test_a_name_that_the_policy_cannot_hold(filled, mallory, name):
     """Written, it would make the whole store unreadable."""
     before = snapshot(filled.folder)
     with pytest.raises(UsageError, match="expected \\[a-z0-9\\]"):
-        filled.add(name, mallory.public)
+        filled.add(name, mallory.public, roles=ROLES)
     assert snapshot(filled.folder) == before
 
 
 @pytest.mark.parametrize("name", ["null", "true", "1", "1e3", "0x10", "2026-01-01", "yes", "on"])
 def test_names_that_yaml_takes_for_something_else(store, mallory, name):
-    store.add(name, mallory.public)
+    store.add(name, mallory.public, roles=ROLES)
     assert list(store.load().signers) == [name]
 
 
 def test_a_spare_key_changes_nothing_about_what_is_demanded(filled, alice, person):
     spare = person("alice", (keys.ED25519,))
-    filled.add("alice", spare.public)
+    filled.add("alice", spare.public, roles=ROLES)
     signer = filled.load().signers["alice"]
     assert signer.algorithms == alice.signer.algorithms
     assert len(signer.keys) == 3
@@ -131,14 +134,14 @@ def test_a_spare_key_changes_nothing_about_what_is_demanded(filled, alice, perso
 
 def test_a_key_that_is_added_again_is_there_once(filled, alice):
     before = snapshot(filled.folder)
-    filled.add("alice", alice.public)
+    filled.add("alice", alice.public, roles=ROLES)
     assert snapshot(filled.folder) == before
 
 
 def test_a_key_shared_in_a_policy_written_by_hand(damaged, alice, bob):
     stolen, own = alice.public[0].key_id, bob.public[0].key_id
     damaged(
-        lambda text: text.replace(f"- {own}", f"- {stolen}"),
+        lambda text: text.replace(own, stolen),
         f"key {stolen[:16]} belongs to 'alice' and 'bob'",
     )
 
@@ -153,13 +156,9 @@ def test_one_signer_under_two_names(damaged, alice):
     damaged(edit, f"key {alice.public[0].key_id[:16]} belongs to 'alice' and 'alicia'")
 
 
-def test_a_key_twice_in_one_entry_is_one(filled, alice, bob, recipe, verified):
-    text = filled.policy_file.read_text()
-    line = f"    - {alice.public[0].key_id}\n"
-    filled.policy_file.write_text(text.replace(line, line * 2))
-    assert filled.load().signers["alice"] == alice.signer
-    with pytest.raises(UntrustedError, match="wants 2"):
-        verified(recipe.build(alice), filled.load())
+def test_a_key_twice_in_one_entry(damaged, alice):
+    entry = f"      {alice.public[0].key_id}:\n        roles:\n        - bundle\n"
+    damaged(lambda text: text.replace(entry, entry + entry, 1), "stands twice in keys")
 
 
 @pytest.mark.parametrize(
@@ -177,15 +176,19 @@ def test_a_key_twice_in_one_entry_is_one(filled, alice, bob, recipe, verified):
         ("threshold: 2", "treshold: 2", "did you mean 'threshold'?"),
         ("threshold: 2", "threshold: 2\nthreshold: 1", "'threshold' stands twice"),
         ("threshold: 2", "threshold: 2\nextra: 1", "unknown key 'extra'"),
-        ("- demo", "- 5", "a bundle: expected text"),
-        ("- demo", "- ''", "a bundle: expected text, found nothing"),
-        ("- demo", "- {a: b}", "a bundle: expected text"),
+        ("- demo", "- 5", "bundles: expected text"),
+        ("- demo", "- ''", "bundles: expected text, found nothing"),
+        ("- demo", "- {a: b}", "bundles: expected text, found a mapping"),
         ("  alice:", "  Alice:", "signer 'Alice': expected [a-z0-9]"),
         ("  bob:", "  alice:", "'alice' stands twice in signers"),
         ("- ed25519", "- ed25518", "an algorithm: expected ed25519 | ecdsa-p384 | ml-dsa-87"),
         ("- ed25519", "- ml-dsa-87", "must sign with ml-dsa-87 and has no such key"),
         ("    algorithms:", "    algorithm:", "did you mean 'algorithms'?"),
-        ("    keys:", "    keys: {}\n    spare:", "keys: expected a list"),
+        ("    keys:", "    keys: []\n    spare:", "keys: expected a mapping"),
+        ("version: 1", "version: 0", "version: expected 1 to"),
+        ("expired: serve", "expired: never", "expected serve | stop"),
+        ("        - bundle", "        - root", "a role: expected bundle | trust"),
+        ("signers:", "revoked: {x: {since: y, reason: z}}\nsigners:", "revoked key x: expected 64"),
         ("signers:", "signers: &a", "anchors and aliases"),
         ("threshold: 2", "threshold: !!int 2", "tags (!) are not read here"),
     ],
@@ -195,7 +198,7 @@ def test_a_damaged_policy_names_the_line(filled, damaged, old, new, saying):
     error = damaged(lambda text: text.replace(old, new, 1), saying)
     first = line_of(text, old)
     places = [line.split(":")[1] for line in error.message.splitlines()]
-    assert any(first <= int(place) <= first + 1 for place in places), error.message
+    assert any(first - 2 <= int(place) <= first + 1 for place in places), error.message
 
 
 @pytest.mark.parametrize(
@@ -232,7 +235,7 @@ def test_a_policy_that_is_not_utf8(filled):
 def test_a_missing_key_file(filled, alice):
     key_id = alice.public[0].key_id
     (filled.folder / "keys" / f"{key_id}.pub").unlink()
-    with pytest.raises(UsageError, match=f"key {key_id}: '.*' is not that key"):
+    with pytest.raises(UsageError, match=f"no file 'keys/{key_id}.pub' with it"):
         filled.load()
 
 
@@ -240,28 +243,28 @@ def test_a_key_file_with_another_key(filled, alice, mallory):
     """Whoever can write `keys/` alone still cannot change whose signatures count."""
     key_id = alice.public[0].key_id
     (filled.folder / "keys" / f"{key_id}.pub").write_text(mallory.public[0].pem)
-    with pytest.raises(UsageError, match="is not that key"):
+    with pytest.raises(UsageError, match="there is no file 'keys/"):
         filled.load()
 
 
 def test_a_key_file_with_a_second_key(filled, alice, mallory):
     path = filled.folder / "keys" / f"{alice.public[0].key_id}.pub"
     path.write_text(alice.public[0].pem + mallory.public[0].pem)
-    with pytest.raises(UsageError, match="is not that key"):
+    with pytest.raises(UsageError, match="there is no file 'keys/"):
         filled.load()
 
 
 def test_key_ids_cannot_leave_the_folder(damaged, alice):
     damaged(
         lambda text: text.replace(alice.public[0].key_id, "../../etc/passwd"),
-        "key '../../etc/passwd': expected 64 hex digits",
+        "key ../../etc/passwd: there is no file",
     )
 
 
 def test_a_store_that_cannot_be_read(filled):
     shutil.rmtree(filled.folder / "keys")
     os.mkfifo(filled.folder / "keys")
-    with pytest.raises(UsageError, match="is not that key"):
+    with pytest.raises(UsageError, match="there is no file 'keys/"):
         filled.load()
 
 

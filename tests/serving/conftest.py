@@ -1,6 +1,15 @@
-"""Fixtures of the serving side: one engine, loaded once."""
+"""Fixtures of the serving side: one engine, loaded once; the real server on a real mount."""
 
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,3 +38,115 @@ def speech(jfk: Path) -> Samples:
 def tone() -> Samples:
     """Two seconds of 440 Hz, which every codec keeps."""
     return (0.3 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A machine with the demo bundle mounted."""
+
+    place: Any
+
+    def serve(self, *options: str | Path, **environment: str) -> "Server":
+        """Start the real command on a free port, and wait until it listens."""
+        log = self.place.folder / f"serve-{secrets.token_hex(4)}.log"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airgap", "serve", "--port", "0", *map(str, options)],
+                cwd=self.place.folder,
+                env={**self.place.environment(), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+        server = Server(process, log)
+        server.wait_for(lambda: server.said("listening"))
+        return server
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `airgap serve`."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log so far; a line that is still being written is left out."""
+        whole = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The lines of an event."""
+        return [line for line in self.lines if line["event"] == event]
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return str(self.said("listening")[0]["message"].rpartition(" ")[2])
+
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 60) -> None:
+        """Wait until something is so; fail with the log where the server ends before."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
+    def wait_until_ready(self) -> "Server":
+        """Wait for the first inference."""
+        self.wait_for(lambda: self.said("ready"))
+        return self
+
+    def stop(self) -> int:
+        """End it, if it has not ended; its exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def site(demo_site: Any, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The demo bundle, trusted and mounted by the real command. Do not change its mount."""
+    return _mounted(demo_site, tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def own_site(demo_site: Any, tmp_path: Path) -> Site:
+    """The same, for a test to change."""
+    return _mounted(demo_site, tmp_path)
+
+
+def _mounted(demo_site: Any, folder: Path) -> Site:
+    place = replace(demo_site.place, folder=folder)
+    shutil.copytree(demo_site.place.keys, place.keys)
+    place.trust("alice", demo_site.fingerprint)
+    mounted = place.airgap("mount", demo_site.bundle)
+    assert mounted.code == 0, mounted.err
+    return Site(place)
+
+
+@pytest.fixture
+def serve(own_site: Site) -> Iterator[Callable[..., Server]]:
+    """Starts servers on a machine of the test's own, and ends them."""
+    started: list[Server] = []
+
+    def start(*options: str | Path, **environment: str) -> Server:
+        started.append(own_site.serve(*options, **environment))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(site: Site) -> Iterator[Server]:
+    """One server for tests that leave it as it is."""
+    running = site.serve().wait_until_ready()
+    yield running
+    assert running.stop() == 0, running.log.read_text()

@@ -1,0 +1,124 @@
+"""What was heard -> the body of an answer, in the format that was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from runtime.engine.formats import FORMATS
+from runtime.engine.transcript import Segment, Transcript
+from runtime.server import schemas
+from runtime.server.errors import ApiError
+from runtime.server.hearing import Finished, Heard, Sound, Speech
+from runtime.server.languages import name_of
+from runtime.server.wishes import Granularity, ResponseFormat, Wish
+
+
+@dataclass
+class Hearing:
+    """What was heard so far. `sound` and `speech` are there before the first segment."""
+
+    sound: Sound = field(default_factory=lambda: Sound(0, 0))
+    speech: Speech = field(default_factory=lambda: Speech(None, 0))
+    finished: Finished | None = None
+    segments: list[Segment] = field(default_factory=list)
+
+    def take(self, what: Heard) -> None:
+        """Add one piece."""
+        match what:
+            case Sound():
+                self.sound = what
+            case Speech():
+                self.speech = what
+            case Segment():
+                self.segments.append(what)
+            case Finished():
+                self.finished = what
+
+    def transcript(self, model: str, task: str) -> Transcript:
+        """All of it."""
+        return Transcript(
+            model=model,
+            task=task,
+            language=self.speech.language,
+            language_probability=self.speech.probability,
+            duration=self.sound.seconds,
+            segments=tuple(self.segments),
+        )
+
+
+def answer(transcript: Transcript, wish: Wish) -> Response:
+    """A whole answer."""
+    match wish.form:
+        case ResponseFormat.VERBOSE_JSON:
+            return _json(_verbose(transcript, wish.granularities))
+        case ResponseFormat.JSON if transcript.task == "translate":
+            return _json(schemas.Translation(text=transcript.text))
+        case ResponseFormat.JSON:
+            usage = schemas.DurationUsage(seconds=transcript.duration)
+            return _json(schemas.Transcription(text=transcript.text, usage=usage))
+        case _:
+            return PlainTextResponse(FORMATS[wish.form].render(transcript))
+
+
+async def events(hearing: Hearing, pieces: AsyncIterable[Heard]) -> AsyncIterator[str]:
+    """An answer in server-sent events, named as OpenAI names them; an error is the last."""
+    text = ""
+    try:
+        async for what in pieces:
+            hearing.take(what)
+            if isinstance(what, Segment):
+                # The done event holds the deltas joined, so the first loses its space here.
+                delta = what.text if text else what.text.lstrip()
+                text += delta
+                yield _event({"type": "transcript.text.delta", "delta": delta})
+    except ApiError as error:
+        yield _event(error.body())
+        return
+    yield _event({"type": "transcript.text.done", "text": text})
+
+
+def _event(body: dict[str, object]) -> str:
+    return f"data: {json.dumps(body, separators=(',', ':'))}\n\n"
+
+
+def _json(body: BaseModel) -> Response:
+    return JSONResponse(body.model_dump(exclude_none=True))
+
+
+def _verbose(
+    transcript: Transcript, granularities: frozenset[Granularity]
+) -> schemas.VerboseTranscription:
+    segments = [
+        schemas.SegmentBody(
+            id=segment.id - 1,  # OpenAI counts from 0
+            seek=segment.seek,
+            start=segment.start,
+            end=segment.end,
+            text=segment.text,
+            tokens=list(segment.tokens),
+            temperature=segment.temperature,
+            avg_logprob=segment.avg_logprob,
+            compression_ratio=segment.compression_ratio,
+            no_speech_prob=segment.no_speech_prob,
+        )
+        for segment in transcript.segments
+    ]
+    words = [
+        schemas.WordBody(word=word.text.strip(), start=word.start, end=word.end)
+        for segment in transcript.segments
+        for word in segment.words
+    ]
+    return schemas.VerboseTranscription(
+        task="translate" if transcript.task == "translate" else "transcribe",
+        language="english" if transcript.task == "translate" else name_of(transcript.language),
+        duration=transcript.duration,
+        text=transcript.text,
+        segments=segments if Granularity.SEGMENT in granularities else None,
+        words=words if Granularity.WORD in granularities else None,
+        usage=schemas.DurationUsage(seconds=transcript.duration),
+    )

@@ -1,0 +1,119 @@
+"""The bodies of answers, as OpenAI's API documents them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+
+class DurationUsage(BaseModel):
+    """What OpenAI bills whisper-1 by: the length of the recording."""
+
+    type: Literal["duration"] = "duration"
+    seconds: float
+
+
+class Transcription(BaseModel):
+    """`response_format=json`."""
+
+    text: str
+    usage: DurationUsage
+
+
+class Translation(BaseModel):
+    """`response_format=json` of a translation."""
+
+    text: str
+
+
+class SegmentBody(BaseModel):
+    """A segment; times in seconds."""
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: list[int]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+class WordBody(BaseModel):
+    """A word; times in seconds."""
+
+    word: str
+    start: float
+    end: float
+
+
+class VerboseTranscription(BaseModel):
+    """`response_format=verbose_json`; `segments` and `words` as the granularities ask."""
+
+    task: Literal["transcribe", "translate"]
+    language: str
+    duration: float
+    text: str
+    segments: list[SegmentBody] | None = None
+    words: list[WordBody] | None = None
+    usage: DurationUsage
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """Every answer that is not the one asked for."""
+
+    error: ErrorDetail
+
+
+class ModelBody(BaseModel):
+    """A model's name."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    """Every name under which a model may be asked for."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelBody]
+
+
+class Verdict(BaseModel):
+    """Who vouches for what is served."""
+
+    bundle: str
+    sequence: int
+    generation: int
+    approval_code: str
+    signers: list[str]
+    policy: str
+    mounted: str
+
+
+class Inventory(BaseModel):
+    """What is served: the verdict over the bundle, and its signed inventory."""
+
+    verdict: Verdict
+    serving: list[str]
+    inventory: dict[str, Any]
+
+
+class Status(BaseModel):
+    """How the server is."""
+
+    status: str

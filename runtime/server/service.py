@@ -1,0 +1,218 @@
+"""The models that are served now: loaded from a mount, tried out, exchanged for those of the next.
+
+A generation is loaded beside the one that serves and takes its place whole, or not at all.
+Requests that began with the old one end with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from airgap import limits, strict_json
+from airgap.errors import AirgapError
+from runtime import generation, models
+from runtime.engine.audio import SAMPLE_RATE
+from runtime.engine.hardware import find_hardware
+from runtime.engine.options import FALLBACK_TEMPERATURES, TranscribeOptions
+from runtime.engine.whisper import WhisperEngine
+from runtime.generation import INVENTORY, Generation
+from runtime.loading import VerifiedLoad
+from runtime.server import errors, logs
+from runtime.server.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A name that OpenAI's clients know, and what it stands for here."""
+
+    beam_size: int
+    temperatures: tuple[float, ...]
+    words: str
+
+
+PRESETS: Final[Mapping[str, Preset]] = {
+    "whisper-1": Preset(5, FALLBACK_TEMPERATURES, "as faster-whisper and OpenAI do: beam 5"),
+    "whisper-1-fast": Preset(1, FALLBACK_TEMPERATURES, "the quickest: greedy, beam 1"),
+    "whisper-1-quality": Preset(10, FALLBACK_TEMPERATURES, "the most careful: beam 10"),
+}
+"""All of them use the first model. A model's own name is served as `whisper-1` is."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to serve, and on what. Fields as the options of `airgap serve`."""
+
+    root: Path
+    bundle: str | None = None
+    models: tuple[str, ...] = ()
+    device: str = "auto"
+    compute_type: str = "auto"
+    threads: int = 0
+    workers: int = 1
+    verified_load: VerifiedLoad = VerifiedLoad.BUFFER
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A generation's models, verified and tried.
+
+    Attributes:
+        engines: by the model's id; the first is what `whisper-1` means.
+        bundle: the bundle's name.
+        number: the generation.
+        created: when the bundle was made, in seconds since 1970.
+        verdict: who signed it, by which policy it was mounted.
+        inventory: the manifest's, as `model_inventory.json` has it.
+    """
+
+    engines: Mapping[str, WhisperEngine]
+    bundle: str
+    number: int
+    created: int
+    verdict: Mapping[str, Any]
+    inventory: Mapping[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """Every name under which a model may be asked for."""
+        return [*self.engines, *(name for name in PRESETS if name not in self.engines)]
+
+    def choose(self, name: str) -> tuple[WhisperEngine, Preset]:
+        """The model and the preset of a name. Raises ApiError 404."""
+        if name in self.engines:
+            return self.engines[name], PRESETS["whisper-1"]
+        if name in PRESETS:
+            return next(iter(self.engines.values())), PRESETS[name]
+        raise errors.unknown_model(name, self.names)
+
+
+class State(StrEnum):
+    """What the server is at."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@dataclass
+class Service:
+    """What is served now. Changed by the event loop's thread alone."""
+
+    source: Source
+    metrics: Metrics
+    state: State = State.LOADING
+    loaded: Loaded | None = None
+    _exchange: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def ready(self) -> Loaded:
+        """The models. Raises ApiError 503 while loading and while draining."""
+        if self.state is State.DRAINING:
+            raise errors.not_now("The server is finishing its work and will stop", "draining")
+        if self.loaded is None:
+            raise errors.not_now("The model is still being loaded", "loading")
+        return self.loaded
+
+    async def start(self) -> None:
+        """Load what is mounted. Raises AirgapError where that fails: then there is no server."""
+        await self._take(await asyncio.to_thread(load, self.source, self.metrics))
+
+    async def exchange(self) -> bool:
+        """Load what is mounted now and serve that; whether it was exchanged.
+
+        What is served stays where the new one fails: that is logged, and counted.
+        """
+        async with self._exchange:
+            try:
+                if not await asyncio.to_thread(self._is_another):
+                    return False
+                loaded = await asyncio.to_thread(load, self.source, self.metrics)
+            except AirgapError as error:
+                self.metrics.reloads.labels("failed").inc()
+                logs.warn("reload", f"staying with what is served: {error.message}")
+                return False
+            await self._take(loaded)
+            self.metrics.reloads.labels("done").inc()
+            return True
+
+    def drain(self) -> None:
+        """Take nothing new."""
+        self.state = State.DRAINING
+        self.metrics.ready.set(0)
+
+    def _is_another(self) -> bool:
+        with generation.current(self.source.root, self.source.bundle) as mounted:
+            now = self.loaded
+            return now is None or (now.bundle, now.number) != (
+                mounted.statement.name,
+                mounted.number,
+            )
+
+    async def _take(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self.metrics.generation.labels(loaded.bundle).set(loaded.number)
+        if self.state is State.LOADING:
+            self.state = State.READY
+            self.metrics.ready.set(1)
+        logs.say("ready", f"serving {', '.join(loaded.names)}", generation=loaded.number)
+
+
+def load(source: Source, metrics: Metrics) -> Loaded:
+    """Load the models of a mount from bytes that were compared with the signed manifest.
+
+    Raises:
+        AirgapError: nothing is mounted, a file is not what was signed, the engine does not load
+            it, or the first inference fails.
+    """
+    hardware = find_hardware(source.device, source.compute_type, source.threads, source.workers)
+    with generation.current(source.root, source.bundle) as mounted:
+        engines = {}
+        for name in source.models or (None,):
+            artifact = mounted.artifact("asr", name)
+            started = time.perf_counter()
+            engine = models.load(mounted, artifact, hardware, source.verified_load)
+            metrics.load.labels(engine.name).set(time.perf_counter() - started)
+            logs.say("loaded", models.announced(engine, mounted), hardware=str(engine.hardware))
+            warm_up(engine)
+            engines[engine.name] = engine
+        return Loaded(
+            engines=engines,
+            bundle=mounted.statement.name,
+            number=mounted.number,
+            created=int(strict_json.from_time(mounted.statement.created).timestamp()),
+            verdict=_verdict(mounted),
+            inventory=json.loads(mounted.folder.read(INVENTORY, limits.MANIFEST_SIZE)),
+        )
+
+
+def warm_up(engine: WhisperEngine) -> None:
+    """One real inference: missing GPU libraries show only then, and the first is the slowest.
+
+    Raises:
+        AirgapError: the engine does not work here.
+    """
+    second = np.arange(SAMPLE_RATE, dtype=np.float32) / SAMPLE_RATE
+    tone = (0.1 * np.sin(2 * np.pi * 440 * second)).astype(np.float32)
+    greedy = TranscribeOptions(beam_size=1, temperatures=(0.0,), vad_filter=False)
+    engine.transcribe(tone, greedy)
+    engine.transcribe(tone)  # with voice detection, which is loaded at its first use
+
+
+def _verdict(mounted: Generation) -> dict[str, Any]:
+    return {
+        "bundle": mounted.statement.title,
+        "sequence": mounted.statement.sequence,
+        "generation": mounted.number,
+        "approval_code": mounted.approval_code,
+        "signers": list(mounted.record.signers),
+        "policy": mounted.record.policy,
+        "mounted": mounted.record.mounted,
+    }

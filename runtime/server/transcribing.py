@@ -1,0 +1,180 @@
+"""`POST /v1/audio/transcriptions` and `/v1/audio/translations`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+from starlette.responses import Response, StreamingResponse
+
+from runtime.engine.scheduler import Scheduler
+from runtime.engine.transcript import Transcript
+from runtime.engine.whisper import WhisperEngine
+from runtime.server import answers, logs, schemas, wishes
+from runtime.server.answers import Hearing
+from runtime.server.hearing import ClientGoneError, Heard, Speech, hear, steps, unless_gone
+from runtime.server.metrics import Metrics
+from runtime.server.service import Service
+from runtime.server.wishes import Wish
+
+_EVENTS: Final = "text/event-stream"
+
+_GONE: Final = 499
+"""nginx's status for a client that closed the connection; for the log, nobody is there to read."""
+
+_DAMAGED: Final = "X-Airgap-Damaged-Packets"
+"""How many packets of the recording did not decode: what they held is missing from the text."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the routes work with.
+
+    Attributes:
+        longest: seconds of a recording.
+        log_text: whether transcripts go to the log, which is only ever asked for.
+    """
+
+    service: Service
+    scheduler: Scheduler
+    metrics: Metrics
+    longest: float
+    log_text: bool
+
+
+def router(desk: Desk) -> APIRouter:
+    """The two routes."""
+    routes = APIRouter(tags=["Audio"])
+
+    @routes.post(
+        "/v1/audio/transcriptions",
+        summary="Transcribe a recording",
+        response_class=Response,
+        responses=_responses(schemas.Transcription, events=True),
+    )
+    async def transcribe(
+        request: Request, wish: Annotated[Wish, Depends(wishes.transcription)]
+    ) -> Response:
+        """What is said, in the language that is spoken."""
+        return await _answered(desk, request, wish)
+
+    @routes.post(
+        "/v1/audio/translations",
+        summary="Translate a recording into English",
+        response_class=Response,
+        responses=_responses(schemas.Translation, events=False),
+    )
+    async def translate(
+        request: Request, wish: Annotated[Wish, Depends(wishes.translation)]
+    ) -> Response:
+        """What is said, in English. An English-only model answers 400."""
+        return await _answered(desk, request, wish)
+
+    return routes
+
+
+async def _answered(desk: Desk, request: Request, wish: Wish) -> Response:
+    """The story of a request: a model, its turns, what it heard, an answer."""
+    notes = request.state.notes
+    engine, preset = desk.service.ready().choose(wish.model)
+    options = wish.options_for(engine, preset)
+    recording = wish.recording(desk.longest)
+    notes.update(model=engine.name, bytes=recording.size)
+    work = steps(engine, recording, options)
+    pieces = hear(desk.scheduler, notes["caller"], work, long=wish.long)
+    hearing = Hearing()
+    async with AsyncExitStack() as open_until_told:
+        open_until_told.push_async_callback(pieces.aclose)
+        try:
+            await unless_gone(request, _listen(pieces, hearing, whole=not wish.stream))
+        except ClientGoneError:
+            notes["status"] = _GONE
+            return Response(status_code=_GONE)
+        headers = _warnings(hearing)
+        if wish.stream:
+            open_until_told.pop_all()  # the stream closes it
+            told = _told(desk, notes, engine, pieces, hearing)
+            return StreamingResponse(told, media_type=_EVENTS, headers=headers)
+    transcript = hearing.transcript(engine.name, options.task)
+    _record(desk, notes, hearing, transcript)
+    response = answers.answer(transcript, wish)
+    response.headers.update(headers)
+    return response
+
+
+async def _listen(pieces: AsyncGenerator[Heard], hearing: Hearing, *, whole: bool) -> None:
+    """Take what is heard: all of it, or until the recording is known to be one."""
+    async for what in pieces:
+        hearing.take(what)
+        if not whole and isinstance(what, Speech):
+            return
+
+
+async def _told(
+    desk: Desk,
+    notes: dict[str, Any],
+    engine: WhisperEngine,
+    pieces: AsyncGenerator[Heard],
+    hearing: Hearing,
+) -> AsyncGenerator[str]:
+    """The events of a stream; when the client goes, the work stops."""
+    async with aclosing(pieces):
+        async for event in answers.events(hearing, pieces):
+            yield event
+    _record(desk, notes, hearing, hearing.transcript(engine.name, "transcribe"))
+
+
+def _warnings(hearing: Hearing) -> dict[str, str]:
+    damaged = hearing.sound.damaged_packets
+    return {_DAMAGED: str(damaged)} if damaged else {}
+
+
+def _record(desk: Desk, notes: dict[str, Any], hearing: Hearing, transcript: Transcript) -> None:
+    """Count what was heard, and note it for the log's line."""
+    notes["audio_seconds"] = round(transcript.duration, 3)
+    desk.metrics.audio.labels(transcript.model).inc(transcript.duration)
+    desk.metrics.damaged.inc(hearing.sound.damaged_packets)
+    if hearing.finished:
+        factor = hearing.finished.seconds / transcript.duration
+        desk.metrics.factor.labels(transcript.model).observe(factor)
+    if desk.log_text:
+        logs.say("transcript", "--log-text", request_id=notes["request_id"], text=transcript.text)
+
+
+def _responses(body: type[BaseModel], *, events: bool) -> dict[int | str, dict[str, Any]]:
+    """What the API's document says of the answers."""
+    name = "#/components/schemas/"
+    shown: dict[str, Any] = {
+        "application/json": {
+            "schema": {
+                "anyOf": [
+                    {"$ref": f"{name}{body.__name__}"},
+                    {"$ref": f"{name}VerboseTranscription"},
+                ]
+            }
+        },
+        "text/plain": {"schema": {"type": "string"}},
+    }
+    if events:
+        shown[_EVENTS] = {"schema": {"type": "string"}}
+    said = {
+        400: "The request, or the recording, is not one that can be served.",
+        401: "The API key is missing or wrong.",
+        404: "There is no such model.",
+        408: "The body did not arrive in time.",
+        413: "The recording is too large.",
+        429: "The queue is full; Retry-After says when to come again.",
+        500: "The engine failed. There is no partial result.",
+        503: "The server is loading or draining; Retry-After says when to come again.",
+    }
+    return {
+        200: {"description": "The transcript.", "content": shown},
+        **{
+            status: {"model": schemas.ErrorBody, "description": text}
+            for status, text in said.items()
+        },
+    }

@@ -1,0 +1,360 @@
+"""`airgap serve`: an offline transcription server with OpenAI's API, from a mounted bundle."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airgap.console import console
+from airgap.verbs import options
+from runtime.loading import VerifiedLoad
+
+if TYPE_CHECKING:
+    import socket
+
+    from runtime.server.keys import Keys
+    from runtime.server.limits import Limits
+    from runtime.server.running import Manners
+    from runtime.server.service import Source
+    from runtime.server.tls import Certificate
+
+_MIB = 1 << 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("serve")(serve)
+
+
+def serve(
+    bundle_file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[BUNDLE]",
+            help="A .tar.zst file to verify and mount first; else what is mounted is served.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535)] = 8000,
+    bundle: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the mounted bundle, where there are several."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="MODEL_SIZE",
+            help="Model to serve, where the bundle has several; may be given again. The first is "
+            "`whisper-1`.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Recordings computed at once; they share the weights. 0: two where there are two "
+            "cores.",
+        ),
+    ] = 0,
+    threads: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="CPU threads of each; 0 shares the cores out."),
+    ] = 0,
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or cuda.")] = "auto",
+    compute_type: Annotated[
+        str,
+        typer.Option(
+            metavar="TYPE", help="auto, or an arithmetic of CTranslate2's: int8, float16, …"
+        ),
+    ] = "auto",
+    verified_load: Annotated[
+        VerifiedLoad,
+        typer.Option(
+            metavar="|".join(VerifiedLoad),
+            help="buffer: what was hashed in memory is what the engine gets. path: hash in place, "
+            "then load by path; for hosts short of memory.",
+        ),
+    ] = VerifiedLoad.BUFFER,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificate chain, PEM.", show_default=False),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its key, PEM.", show_default=False),
+    ] = None,
+    allow_anonymous: Annotated[
+        bool,
+        typer.Option("--allow-anonymous", help="Listen beyond this host without API keys."),
+    ] = False,
+    behind_proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address of a reverse proxy, whose X-Forwarded-For is believed.",
+            show_default=False,
+        ),
+    ] = None,
+    max_upload: Annotated[
+        int, typer.Option(metavar="MIB", min=1, help="Largest recording; above it, 413.")
+    ] = 512,
+    max_minutes: Annotated[
+        int, typer.Option(metavar="MINUTES", min=1, help="Longest recording; above it, 400.")
+    ] = 240,
+    memory: Annotated[
+        int,
+        typer.Option(
+            metavar="MIB", min=1, help="Of a recording, held in memory; larger ones are spooled."
+        ),
+    ] = 8,
+    spool: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Private folder for large recordings, swept at start; else `spool` in the root.",
+            show_default=False,
+        ),
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Requests that may wait; above it, 429.")
+    ] = 64,
+    concurrency: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=2,
+            help="Recordings transcribed in turns, each held decoded: 0.4 GB an hour of audio.",
+        ),
+    ] = 4,
+    per_caller: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Requests of one caller at a time; 0: half the queue."
+        ),
+    ] = 0,
+    upload_seconds: Annotated[
+        int, typer.Option(metavar="SECONDS", min=1, help="For a body to arrive; above it, 408.")
+    ] = 900,
+    drain_seconds: Annotated[
+        int, typer.Option(metavar="SECONDS", min=0, help="To finish requests in, after SIGTERM.")
+    ] = 300,
+    log_text: Annotated[
+        bool, typer.Option("--log-text", help="Write transcripts into the log.")
+    ] = False,
+    allow_network: Annotated[
+        bool, typer.Option("--allow-network", help="Do not leave the network.")
+    ] = False,
+    print_unit: Annotated[
+        bool,
+        typer.Option("--print-unit", help="Print a hardened systemd unit for these options."),
+    ] = False,
+    root: options.Root = None,
+) -> None:
+    """Serve transcription to OpenAI's clients, from a process that has left the network for good.
+
+    It binds one socket, leaves the network, proves that it did, loads the model from bytes that
+    match the signed manifest, tries it, and answers. API keys: `airgap apikey add NAME`, or
+    API_KEYS (separated by commas). SIGTERM finishes what was taken in; SIGHUP reads certificate
+    and mount again; a new mount is served without a lost request.
+
+    \b
+    Examples:
+      airgap serve
+      airgap serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
+      airgap serve --print-unit > /etc/systemd/system/airgap.service
+    """
+    from airgap import places
+    from airgap.errors import UsageError
+    from runtime.server.limits import Limits
+
+    place = places.isolated_root(root)
+    if print_unit:
+        _print_unit(place, host, port, drain_seconds)
+        return
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("--tls-cert and --tls-key go together: one of them is missing")
+    bounds = Limits(
+        upload_bytes=max_upload * _MIB,
+        memory_bytes=memory * _MIB,
+        upload_seconds=upload_seconds,
+        audio_seconds=max_minutes * 60.0,
+        queue=queue,
+        concurrency=concurrency,
+        per_caller=per_caller or (queue + 1) // 2,
+    )
+    name = _mount_first(bundle_file, place) if bundle_file else bundle
+    chosen = _check_mount(place, name, tuple(model or ()))
+    keys = _keys(place)
+    with _bound(host, port) as listener:
+        certificate = _certificate(tls_cert, tls_key)
+        _refuse_open_doors(listener, keys, certificate, allow_anonymous=allow_anonymous)
+        folder = _prepared_spool(spool or place / "spool")
+        sentence = _leave_network(listener, allow_network=allow_network)
+
+        from runtime.server.running import Manners
+        from runtime.server.service import Source
+
+        source = Source(
+            root=place,
+            bundle=chosen,
+            models=tuple(model or ()),
+            device=device,
+            compute_type=compute_type,
+            threads=threads,
+            workers=workers or _usual_workers(),
+            verified_load=verified_load,
+        )
+        manners = Manners(drain_seconds=drain_seconds, proxy=behind_proxy)
+        _run(listener, certificate, keys, folder, bounds, source, manners, sentence, log_text)
+
+
+def _mount_first(bundle_file: Path, root: Path) -> str:
+    """Verify and mount, exactly as `airgap mount` does; the bundle's name."""
+    from airgap import volumes
+    from airgap.archive import read_head
+    from airgap.statement import Statement
+    from runtime.verbs import mount
+
+    mount.mount(bundle_file, root=root)
+    with volumes.opened(bundle_file) as source:
+        return Statement.parse(read_head(source).statement).name
+
+
+def _check_mount(root: Path, bundle: str | None, models: tuple[str, ...]) -> str:
+    """Refuse, before anything is bound, what could not be served; the name of the bundle."""
+    from airgap.errors import UsageError
+    from runtime import generation
+
+    if len(set(models)) != len(models):
+        raise UsageError(f"--model: a model is named twice in {', '.join(models)}")
+    with generation.current(root, bundle) as mounted:
+        for name in models or (None,):
+            mounted.artifact("asr", name)
+        return mounted.statement.name
+
+
+def _keys(root: Path) -> Keys:
+    from runtime.server import keys
+
+    return keys.Keys(keys.given_by_environment(), keys.KeyFile.under(root))
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    from runtime.server import listener
+
+    return listener.bind(host, port)
+
+
+def _certificate(chain: Path | None, key: Path | None) -> Certificate | None:
+    """Read while root may still read every file."""
+    if chain is None or key is None:
+        return None
+    from runtime.server.tls import Certificate
+
+    return Certificate(chain, key)
+
+
+def _refuse_open_doors(
+    listener: socket.socket,
+    keys: Keys,
+    certificate: Certificate | None,
+    *,
+    allow_anonymous: bool,
+) -> None:
+    """Beyond this host nobody is served without a key, unless someone said so."""
+    from airgap.errors import UsageError
+    from runtime.server.listener import is_loopback, shown
+
+    if is_loopback(listener):
+        return
+    where = shown(listener, tls=certificate is not None)
+    if not keys.required and not allow_anonymous:
+        raise UsageError(
+            f"{where} can be reached from other hosts, and there is no API key",
+            hint="airgap apikey add NAME; or --allow-anonymous",
+        )
+    if not keys.required:
+        console.warn(f"--allow-anonymous: whoever reaches {where} is served")
+    if certificate is None:
+        console.warn(f"{where}: keys, recordings and transcripts travel in the clear")
+
+
+def _prepared_spool(folder: Path) -> Path:
+    from runtime.server import spool
+
+    return spool.prepare(folder)
+
+
+def _leave_network(listener: socket.socket, *, allow_network: bool) -> str:
+    """Leave before a thread is started or a speech library imported; what holds, in a sentence."""
+    from runtime import offline
+
+    if allow_network:
+        offline.set_offline_variables()
+        return "--allow-network: this process can reach a network"
+    return f"Running in OFFLINE mode: {offline.leave_network(keep=[listener.fileno()]).sentence()}"
+
+
+def _usual_workers() -> int:
+    """Two share two cores or more: for short recordings that beats one with all the cores."""
+    import os
+
+    return min(2, len(os.sched_getaffinity(0)))
+
+
+def _run(
+    listener: socket.socket,
+    certificate: Certificate | None,
+    keys: Keys,
+    spool: Path,
+    bounds: Limits,
+    source: Source,
+    manners: Manners,
+    sentence: str,
+    log_text: bool,
+) -> None:
+    """Put the house together, and serve until told to stop."""
+    from runtime.engine.scheduler import Scheduler
+    from runtime.server import application, logs
+    from runtime.server.application import House
+    from runtime.server.listener import shown
+    from runtime.server.metrics import Metrics
+    from runtime.server.places import Places
+    from runtime.server.running import Running
+    from runtime.server.service import Service
+
+    logs.start()
+    logs.say("offline", sentence)
+    application.use_spool(spool, bounds)
+    metrics = Metrics()
+    house = House(
+        service=Service(source, metrics),
+        scheduler=Scheduler(source.workers, bounds.concurrency),
+        keys=keys,
+        places=Places(bounds),
+        bounds=bounds,
+        metrics=metrics,
+        log_text=log_text,
+    )
+    logs.say("listening", f"listening on {shown(listener, tls=certificate is not None)}")
+    Running(house, listener, certificate, manners).run()
+
+
+def _print_unit(root: Path, host: str, port: int, drain_seconds: float) -> None:
+    """The unit runs this very command."""
+    from runtime.server import listener, unit
+
+    with listener.bind(host, 0) as probe:
+        loopback = listener.is_loopback(probe)
+    command = [argument for argument in sys.argv[1:] if argument not in {"serve", "--print-unit"}]
+    executable = Path(sys.argv[0]).absolute()
+    sys.stdout.write(unit.text(unit.Host(executable, command, root, port, loopback, drain_seconds)))
