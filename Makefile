@@ -61,7 +61,7 @@ lock: $(VENV)/installed-dev
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .hypothesis .*_cache
-	find airgap benchmarks bundler runtime tests -name __pycache__ -prune -exec rm -r {} +
+	find . -name __pycache__ -prune -exec rm -r {} +
 
 $(VENV)/installed-%: requirements/build.txt requirements/%.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing requirements/$*.txt into $(VENV)"

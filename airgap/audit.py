@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Final, Literal, get_args
 
 from airgap import audit_export, checkpoint, host_key, strict_json
-from airgap.audit_chain import CHECKPOINT_EVERY, AuditVerdict, BrokenLogError, lines_of, walk
+from airgap.audit_chain import AuditVerdict, BrokenLogError, checkpoint_due, lines_of, walk
 from airgap.audit_line import (
     EVENT_BYTES,
     GENESIS,
@@ -149,7 +149,7 @@ class AuditLog:
             lines = self._due(end, event, facts)
             written = b"".join(line.to_bytes() for line in lines)[len(end.torn) :]
             _write(descriptor, written, self.path)
-            if end.n == 0:
+            if end.last is None:
                 sync_folder(self.path.parent)
             last = lines[-1]
             return last, os.fstat(descriptor).st_size - len(last.to_bytes())
@@ -157,22 +157,22 @@ class AuditLog:
     def _due(self, end: _End, event: str, facts: Mapping[str, Fact]) -> list[AuditLine]:
         """The event's line, after those of a recovery and a checkpoint where they are due."""
         lines: list[AuditLine] = []
+        last = end.last
         now = strict_json.to_time(datetime.now(UTC))
 
         def add(event: str, facts: Mapping[str, Fact], torn: bytes = b"") -> None:
-            prev = lines[-1].sha256 if lines else end.head
-            lines.append(_checked(AuditLine(end.n + len(lines) + 1, now, event, facts, prev, torn)))
-
-        def seal() -> None:
-            over = Checkpoint(end.n + len(lines), lines[-1].sha256 if lines else end.head, now)
-            add(checkpoint.EVENT, over.facts(HostKey.of(self.root)))
+            nonlocal last
+            n, prev = (last.n + 1, last.sha256) if last else (1, GENESIS)
+            if event == checkpoint.EVENT:
+                facts = Checkpoint(n - 1, prev, now).facts(HostKey.of(self.root))
+            last = _checked(AuditLine(n, now, event, facts, prev, torn))
+            lines.append(last)
 
         if end.torn:
             add("recovered", torn_facts(end.torn), end.torn)
-        if end.torn or end.n % CHECKPOINT_EVERY == 0 or event == checkpoint.EVENT:
-            seal()
-        if event != checkpoint.EVENT:
-            add(event, facts)
+        while checkpoint_due(last) and event != checkpoint.EVENT:
+            add(checkpoint.EVENT, {})
+        add(event, facts)
         return lines
 
     def _has_begun(self) -> bool:
@@ -228,8 +228,7 @@ class AuditLog:
 class _End:
     """Where a log ends: its last event, and what a crash left after that."""
 
-    n: int
-    head: str
+    last: AuditLine | None
     torn: bytes
 
     @classmethod
@@ -241,13 +240,13 @@ class _End:
         if len(torn) > LINE_BYTES // 2:
             raise _stuck(path, f"{len(torn)} bytes and more without the end of a line")
         if not newline:
-            return cls(0, GENESIS, torn)
+            return cls(None, torn)
         last = whole[whole.rfind(b"\n") + 1 :] + newline
         try:
             line = AuditLine.parse(last)
         except LineError as error:
             raise _stuck(path, str(error)) from error
-        return cls(line.n, line.sha256, torn)
+        return cls(line, torn)
 
 
 def _checked(line: AuditLine) -> AuditLine:

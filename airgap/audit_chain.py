@@ -95,6 +95,15 @@ def walk(lines: Iterable[bytes], key: PublicKey) -> AuditVerdict:
     return step.verdict()
 
 
+def checkpoint_due(last: AuditLine | None) -> bool:
+    """Whether, after `last`, the next line must be a checkpoint, or a recovery.
+
+    At fixed numbers, so that whoever rewrites a log cannot leave signatures out; and after a
+    recovery, because a cancelled write is worth a signature.
+    """
+    return last is None or last.n % CHECKPOINT_EVERY == 0 or bool(last.torn)
+
+
 def lines_of(stream: IO[bytes], size: int) -> Iterator[bytes]:
     """The lines of the first `size` bytes; one that is longer than a line comes cut, as it is."""
     while size > 0:
@@ -145,8 +154,7 @@ class _Walk:
         if line.prev != self.head:
             before = f"the line before to have the SHA-256 {line.prev}, as this one says"
             return Break(at, "audit.chain", before, self.head)
-        due = at % CHECKPOINT_EVERY == 1 or (self.last is not None and bool(self.last.torn))
-        if due and line.event != checkpoint.EVENT and not line.torn:
+        if checkpoint_due(self.last) and line.event != checkpoint.EVENT and not line.torn:
             return Break(at, "audit.checkpoint", "a checkpoint", f"the event '{line.event}'")
         return None
 

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from airgap.console import console
 from airgap.errors import AirgapError, UsageError
-from airgap.verbs import inspect, keygen, sign, trust, verify
+from airgap.verbs import audit, inspect, keygen, sign, trust, verify
 
 COMMANDS = "airgap.commands"
 """The entry-point group through which each side adds its verbs."""
@@ -32,7 +32,7 @@ class Verbs(TyperGroup):
     order = (
         *("plan", "lock", "fetch", "keygen", "build"),
         *("inspect", "verify", "sign"),
-        *("trust", "mount", "list", "transcribe"),
+        *("trust", "mount", "list", "transcribe", "serve", "apikey", "audit", "cache"),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -123,7 +123,7 @@ def _load_verbs() -> None:
     """Register our verbs and those of the sides that are installed, once."""
     if app.registered_commands:
         return
-    for verb in (verify, inspect, sign, keygen, trust):
+    for verb in (verify, inspect, sign, keygen, trust, audit):
         verb.register(app)
     for entry in metadata.entry_points(group=COMMANDS):
         try:

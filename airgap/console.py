@@ -12,6 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from airgap.errors import AirgapError, RefusedError
@@ -85,8 +86,10 @@ class Console:
         """The error that ended the verb, with its hint; under `--json` as the document as well."""
         self._tell(f"error: {error.message}")
         rule = authority = None
+        decision: list[dict[str, str]] = []
         if isinstance(error, RefusedError):
             rule, authority = error.rule, error.authority
+            decision = [asdict(step) for step in error.decision]
             self._tell(f"  rule: {rule}; up to: {authority}")
         if error.hint:
             self._tell(f"  next: {error.hint}")
@@ -97,6 +100,7 @@ class Console:
                 "kind": type(error).__name__,
                 "rule": rule,
                 "authority": authority,
+                "decision": decision,
                 "message": error.message,
                 "hint": error.hint,
             },

@@ -7,6 +7,8 @@ border of the module that met them.
 
 from __future__ import annotations
 
+from airgap.decision import Step
+
 
 class AirgapError(Exception):
     """The work failed: I/O, a network, a file that is not there. Exit code 1.
@@ -39,6 +41,7 @@ class RefusedError(AirgapError):
     Attributes:
         rule: the rule that refused, as a stable dotted word for programs (`frame.digest`).
         authority: who could change what was refused, for a person.
+        decision: the steps that led here, where whoever decided kept them.
     """
 
     exit_code = 3
@@ -47,6 +50,7 @@ class RefusedError(AirgapError):
     def __init__(self, message: str, *, rule: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.rule = rule
+        self.decision: tuple[Step, ...] = ()
 
 
 class DamagedError(RefusedError):

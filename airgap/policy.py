@@ -215,6 +215,12 @@ class Policy:
         left = {key.public.algorithm for key in self.in_force(name)}
         return set(self.signers[name].algorithms) - left
 
+    def keys_for(self, role: str) -> list[PublicKey]:
+        """Every key, of any signer, that may vouch for `role` and was not revoked."""
+        return [
+            key.public for name in self.signers for key in self.in_force(name) if role in key.roles
+        ]
+
     def in_force(self, name: str) -> list[TrustedKey]:
         """The keys of a signer that have not been revoked."""
         keys = self.signers[name].keys

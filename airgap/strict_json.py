@@ -64,7 +64,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > len(str(limits.INTEGER)) or abs(int(digits)) > limits.INTEGER:
+    if len(digits) > len(str(-limits.INTEGER)) or abs(int(digits)) > limits.INTEGER:
         raise JsonError("an integer is out of range")
     return int(digits)
 

@@ -3,8 +3,8 @@
 Each copy of `model.bin` (75.5 MB, 16-bit floats) is rotated by another number of bytes. So every
 copy has the bytes of real weights in their real order and shrinks as they do, by 8 %; no two
 files have one digest, so no store keeps them once; and bytes that are equal lie further apart
-than any contender's window looks back (ours 4 MiB, zstd -3's 2 MiB), so none is compressed
-against another.
+than any contender looks back (ours 4 MiB, zstd -3 at most 8 MiB), so none is compressed against
+another. A model is some of these files, as large models are published in shards.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from bundler.download_cache import DownloadCache
@@ -23,7 +24,8 @@ SHIFT = 3_000_002
 """Bytes between two rotations; even, so that halves of a number stay where they are."""
 
 COMMIT = "0d3d19a32d3338f10357c0889762bd8d64bbdeba"
-LICENCE = "MIT"
+SHARDS = 7
+"""Files of a model: half a GB."""
 
 
 def make(folder: Path, fetched: Path, size: int) -> None:
@@ -36,37 +38,45 @@ def make(folder: Path, fetched: Path, size: int) -> None:
     """
     weights = fetched.read_bytes()
     cache = DownloadCache.at(folder / "cache")
-    models, sums = [], []
+    shards: dict[str, list[LockedFile]] = {}
     for number in range(-(-size // len(weights))):
-        name = f"weights-{number:03}"
         at = number * SHIFT % len(weights)
         content = weights[at:] + weights[:at]
-        sha256 = hashlib.sha256(content).hexdigest()
-        plain = folder / "tree" / name / "model.bin"
-        plain.parent.mkdir(parents=True)
-        plain.write_bytes(content)
-        cached = cache.path(sha256)
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        cached.hardlink_to(plain)
-        sums.append(f"{sha256}  {name}/model.bin\n")
-        models.append(
-            LockedModel(
-                id=name,
-                role="asr",
-                engine="faster-whisper",
-                repository=f"bench/{name}",
-                commit=COMMIT,
-                licence=LICENCE,
-                gated=False,
-                sources=(Local("tree"),),
-                files=(LockedFile("model.bin", len(content), sha256),),
-            )
+        shard = LockedFile(
+            f"shard-{number:03}.bin", len(content), hashlib.sha256(content).hexdigest()
         )
-    (folder / "SHA256SUMS").write_text("".join(sums))
-    _write_profile(folder / "profile.yaml", tuple(models))
+        model = f"model-{number // SHARDS:02}"
+        shards.setdefault(model, []).append(shard)
+        _write(folder / "tree" / model / shard.path, content, cache.path(shard.sha256 or ""))
+    with (folder / "SHA256SUMS").open("x") as sums:
+        for model, files in shards.items():
+            sums.writelines(f"{file.sha256}  {model}/{file.path}\n" for file in files)
+    _write_profile(folder / "profile.yaml", shards)
 
 
-def _write_profile(path: Path, models: tuple[LockedModel, ...]) -> None:
+def _write(plain: Path, content: bytes, cached: Path) -> None:
+    """The same file in the plain tree and in the download cache."""
+    plain.parent.mkdir(parents=True, exist_ok=True)
+    plain.write_bytes(content)
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached.hardlink_to(plain)
+
+
+def _write_profile(path: Path, shards: Mapping[str, list[LockedFile]]) -> None:
+    models = tuple(
+        LockedModel(
+            id=name,
+            role="asr",
+            engine="faster-whisper",
+            repository=f"bench/{name}",
+            commit=COMMIT,
+            licence="MIT",
+            gated=False,
+            sources=(Local("tree"),),
+            files=tuple(files),
+        )
+        for name, files in shards.items()
+    )
     wanted = "".join(f"  - asr: {model.repository}\n" for model in models)
     content = (
         "profile: 1\nname: bench\ndescription: Whisper tiny.en, many times\n"

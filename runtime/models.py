@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from airgap.console import Advance, quietly
+from pathlib import Path
+
+from airgap.audit import AuditLog
+from airgap.console import Advance, console, quietly
+from airgap.errors import AirgapError
 from airgap.manifest import Artifact
 from runtime import loading
 from runtime.engine.hardware import Hardware
@@ -44,3 +48,16 @@ def announced(engine: WhisperEngine, mounted: Generation) -> str:
         f"Model loaded successfully: {engine.name} from {mounted.statement.title} "
         f"({engine.hardware}); approval code {mounted.approval_code}"
     )
+
+
+def record(engine: WhisperEngine, mounted: Generation, root: Path) -> None:
+    """Note in this host's audit log which model answers. Who may not write there is told."""
+    try:
+        AuditLog.of(root).append(
+            "model-loaded",
+            model=engine.name,
+            bundle=mounted.statement.title,
+            approval_code=mounted.approval_code.replace(" ", ""),
+        )
+    except AirgapError as error:
+        console.warn(f"not in the audit log: {error.message}")

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from airgap.accepted import AcceptedFile
 from airgap.console import Advance, console, quietly
-from airgap.manifest import File
+from airgap.manifest import Manifest
 from airgap.strict_json import to_time
 from airgap.verify import VerifiedBundle
 from runtime import inventory
@@ -97,8 +97,7 @@ def _build_and_switch(root: Folder, store: Store, verified: VerifiedBundle, reco
     ):
         private = _private_name()
         with all_.inside(private) as tree:
-            for file in bundle.manifest.files:
-                _link(store, tree, file)
+            _link_all(store, tree, bundle.manifest)
             tree.write(HEAD, bundle.envelope.to_head())
             tree.write(MANIFEST, bundle.manifest.to_bytes())
             tree.write(RECORD, record.to_bytes())
@@ -130,11 +129,15 @@ def _sweep(folder: Folder) -> None:
             folder.remove(left)
 
 
-def _link(store: Store, tree: Folder, file: File) -> None:
-    at = PurePosixPath(file.path)
-    with tree.inside(str(at.parent)) as folder:
-        store.link(file, folder, at.name)
-        folder.sync()
+def _link_all(store: Store, tree: Folder, manifest: Manifest) -> None:
+    """Give every file its name in the tree, then make the names last, each folder's at once."""
+    paths = [PurePosixPath(file.path) for file in manifest.files]
+    for file, path in zip(manifest.files, paths, strict=True):
+        with tree.inside(str(path.parent)) as folder:
+            store.link(file, folder, path.name)
+    for parent in sorted({str(path.parent) for path in paths}):
+        with tree.inside(parent, make=False) as folder:
+            folder.sync()
 
 
 def _point(name: Folder, target: str) -> None:

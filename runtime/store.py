@@ -87,10 +87,14 @@ class Store:
     def take(self, staging: Staging) -> None:
         """Move what was staged, checked and durable into the store."""
         staging.settle()
-        for sha256 in staging.staged:
-            with self._root.inside(f"{BLOBS}/{sha256[:2]}") as folder:
-                staging.folder.rename(sha256, folder, sha256)
-                folder.sync()
+        with self._root.inside(BLOBS) as blobs:
+            for sha256 in staging.staged:
+                with blobs.inside(sha256[:2]) as shard:
+                    staging.folder.rename(sha256, shard, sha256)
+            # After all of them: a journal writes every change so far at the first sync.
+            for name in sorted({sha256[:2] for sha256 in staging.staged}):
+                with blobs.inside(name, make=False) as shard:
+                    shard.sync()
 
     def link(self, file: File, target: Folder, name: str) -> None:
         """Give a blob a name in `target`."""

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from airgap.accepted import Overrides
+    from airgap.evidence import Decision
     from airgap.keys import PublicKey
+    from airgap.receipt import Action
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
@@ -35,6 +38,34 @@ PassphraseFd = Annotated[
         metavar="N", help="Open descriptor to read the passphrase from.", show_default=False
     ),
 ]
+Bundle = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or - for a pipe.")
+]
+AllowOlder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REASON",
+        help="Take a bundle that is older than what was accepted. The reason is recorded.",
+        show_default=False,
+    ),
+]
+ClockWrong = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REASON",
+        help="Take a bundle that expired by this host's clock. The reason is recorded.",
+        show_default=False,
+    ),
+]
+
+
+def decision(action: Action, bundle: Path, root: Path | None, overrides: Overrides) -> Decision:
+    """A decision of this host about a bundle, to be taken and recorded."""
+    from airgap import places
+    from airgap.accepted import clock
+    from airgap.evidence import Decision
+
+    return Decision(places.isolated_root(root), action, bundle.name, clock(), overrides)
 
 
 def load_public_keys(paths: list[Path]) -> tuple[PublicKey, ...]:

@@ -56,6 +56,7 @@ def init(
     console.configure(as_json=json, quiet=quiet)
     from airgap import places
     from airgap.accepted import AcceptedFile
+    from airgap.audit import AuditLog
     from airgap.trust import TrustStore
 
     place = places.isolated_root(root)
@@ -63,6 +64,7 @@ def init(
     store.create(threshold, tuple(accept or ["*"]))
     if not record.path.exists():
         record.start()
+    AuditLog.of(place).append("trust-init", folder=str(store.folder), threshold=threshold)
     console.data(f"trust store in {store.folder}")
     console.say("next: airgap trust add PUBKEYS --signer NAME --fingerprint FPR")
     console.document("airgap/trust-init/v1", {"folder": str(store.folder), "threshold": threshold})
@@ -108,6 +110,7 @@ def add(
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import keys, places, policy
+    from airgap.audit import AuditLog
     from airgap.errors import UntrustedError, UsageError
     from airgap.strict_json import is_name, is_time
     from airgap.trust import TrustStore
@@ -129,8 +132,11 @@ def add(
             hint="type it from paper that the signer gave you; if it is right, these are not the "
             "signer's keys",
         )
-    store = TrustStore.of_host(places.isolated_root(root))
+    place = places.isolated_root(root)
+    store = TrustStore.of_host(place)
     added = store.add(signer, public, roles=roles, bundles=tuple(accept or ()), expires=expires)
+    ids = [key.key_id for key in public]
+    AuditLog.of(place).append("trust-add", signer=signer, keys=ids, roles=list(roles))
     console.data(f"'{signer}' is trusted; must sign with {', '.join(added.algorithms)}")
     console.document(
         "airgap/trust-add/v1",

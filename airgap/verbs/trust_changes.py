@@ -43,10 +43,12 @@ def revoke(
     console.configure(as_json=json, quiet=quiet)
     from airgap import places
     from airgap.accepted import clock
+    from airgap.audit import AuditLog
     from airgap.trust import TrustStore
 
-    store = TrustStore.of_host(places.isolated_root(root))
-    owner = store.revoke(key.lower(), reason, clock())
+    place = places.isolated_root(root)
+    owner = TrustStore.of_host(place).revoke(key.lower(), reason, clock())
+    AuditLog.of(place).append("trust-revoke", key=key, signer=owner, reason=reason)
     console.data(f"key {key} of '{owner}' counts for nothing from now on")
     console.say("next: airgap trust check")
     console.document("airgap/trust-revoke/v1", {"key": key, "signer": owner, "reason": reason})
@@ -92,7 +94,7 @@ def rotate(
     if make is not None and of is not None:
         _make(make, TrustStore(of.absolute()))
     elif rotation is not None:
-        _apply(rotation, TrustStore.of_host(places.isolated_root(root)))
+        _apply(rotation, places.isolated_root(root))
 
 
 def _make(target: Path, edited: TrustStore) -> None:
@@ -108,11 +110,15 @@ def _make(target: Path, edited: TrustStore) -> None:
     console.document("airgap/trust-rotation/v1", {"file": str(target), "version": version})
 
 
-def _apply(path: Path, store: TrustStore) -> None:
+def _apply(path: Path, root: Path) -> None:
     from airgap import rotation
     from airgap.accepted import clock
+    from airgap.audit import AuditLog
+    from airgap.trust import TrustStore
 
+    store = TrustStore.of_host(root)
     policy = rotation.apply(store, rotation.RotationFile(path).read(), clock())
+    AuditLog.of(root).append("trust-rotate", version=policy.version)
     console.data(f"{policy.source}: version {policy.version} is in force")
     console.document("airgap/trust-rotate/v1", {"policy": policy.source, "version": policy.version})
 
@@ -131,10 +137,13 @@ def reset_sequence(
     console.configure(quiet=quiet)
     from airgap import places
     from airgap.accepted import AcceptedFile
+    from airgap.audit import AuditLog
 
-    record = AcceptedFile(places.isolated_root(root))
+    place = places.isolated_root(root)
+    record = AcceptedFile(place)
     _confirm(yes, "An old bundle can pass for a new one until the next mount. Forget?")
     record.start()
+    AuditLog.of(place).append("trust-reset-sequence")
     console.data(f"nothing is recorded as accepted: {record.path}")
 
 
@@ -150,10 +159,13 @@ def reset_time(yes: Yes = False, root: options.Root = None, quiet: options.Quiet
     console.configure(quiet=quiet)
     from airgap import places
     from airgap.accepted import AcceptedFile
+    from airgap.audit import AuditLog
 
-    record = AcceptedFile(places.isolated_root(root))
+    place = places.isolated_root(root)
+    record = AcceptedFile(place)
     _confirm(yes, "What expired can pass again if this clock is behind. Forget?")
     record.forget_time()
+    AuditLog.of(place).append("trust-reset-time")
     console.data(f"the time is this host's clock alone: {record.path}")
 
 

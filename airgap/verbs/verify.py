@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.console import console, human_size
-from airgap.verbs import options
+from airgap.console import console
+from airgap.verbs import options, verdicts
 
 if TYPE_CHECKING:
-    from airgap.accepted import Accepted
-    from airgap.policy import Policy
+    from airgap.accepted import Overrides
+    from airgap.archive import OpenBundle
+    from airgap.evidence import Decision
     from airgap.verify import VerifiedBundle
 
-Bundle = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or - for a pipe.")
-]
 Keys = Annotated[
     list[Path] | None,
     typer.Option(
@@ -29,6 +27,9 @@ Keys = Annotated[
     ),
 ]
 
+INTACT = 4
+"""Exit code: every byte fits the bundle's own statement, and nobody was asked who made that."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -36,99 +37,169 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    bundle: Bundle,
+    bundle: options.Bundle,
     deep: Annotated[
         bool, typer.Option("--deep", help="Also decompress, and check every file and tar header.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show every rule that was asked, as a table.")
+    ] = False,
     key: Keys = None,
+    integrity_only: Annotated[
+        bool,
+        typer.Option(
+            "--integrity-only",
+            help="Check the bytes against the bundle's own statement alone. Exit code 4: intact, "
+            "and not authenticated.",
+        ),
+    ] = False,
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Check a receipt that came back from an isolated host against this bundle.",
+        ),
+    ] = None,
+    allow_older: options.AllowOlder = None,
+    clock_wrong: options.ClockWrong = None,
     root: options.Root = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Prove that a bundle is, byte for byte, what the signers that this host trusts have signed.
 
-    Nothing is written, and nothing is decompressed before its bytes matched what was signed.
+    Nothing is decompressed before its bytes matched what was signed, and nothing is written but a
+    line in this host's audit log and a receipt.
 
     \b
     Examples:
       airgap verify demo-1.0.0.tar.zst
+      airgap verify demo-1.0.0.tar.zst --explain
       cat demo-1.0.0.tar.zst | airgap verify -
       airgap verify demo-1.0.0.tar.zst --key alice.ed25519.pub --key alice.ecdsa-p384.pub
     """
     console.configure(as_json=json, quiet=quiet)
-    from airgap import accepted as record
+    from airgap.accepted import Overrides as Taken
+    from airgap.errors import UsageError
+
+    overrides = Taken(allow_older, clock_wrong)
+    if integrity_only and (key or receipt or allow_older or clock_wrong):
+        raise UsageError(
+            "--integrity-only asks nobody who made the bundle, so it takes no key, receipt or "
+            "override",
+            hint=f"airgap verify {bundle} --integrity-only",
+        )
+    if integrity_only:
+        _only_integrity(bundle, deep)
+        raise typer.Exit(INTACT)
+    if receipt is not None:
+        _receipt(bundle, receipt, key, root)
+    elif key:
+        _by_keys(bundle, key, root, deep=deep, explain=explain)
+    else:
+        _by_host(bundle, root, overrides, deep=deep, explain=explain)
+
+
+def _by_host(
+    bundle: Path, root: Path | None, overrides: Overrides, *, deep: bool, explain: bool
+) -> None:
+    """The verdict of this host's policy, recorded."""
     from airgap import head, volumes
-    from airgap.verify import verify as decide
 
-    policy, accepted = _authority(key, root)
-    with volumes.source(bundle) as source, head.interruption_told(bundle):
-        verified = decide(source, policy, accepted, record.clock())
-        _check(verified, deep)
-    _report(verified, deep, by_key=bool(key))
+    decision = options.decision("verify", bundle, root, overrides)
+    with (
+        verdicts.explained(decision.steps, wanted=explain),
+        decision.recorded(),
+        volumes.source(bundle) as source,
+        head.interruption_told(bundle),
+    ):
+        verified = decision.verify(source)
+        _check(verified.bundle, decision, deep=deep)
+    evidence = _kept(decision, verified)
+    verdicts.report(verified, decision.steps, deep=deep, receipt=evidence)
 
 
-def _authority(key: list[Path] | None, root: Path | None) -> tuple[Policy, Accepted | None]:
-    """Whose policy decides: the host's, or the keys that were given."""
-    from airgap import places
-    from airgap.accepted import AcceptedFile
+def _kept(decision: Decision, verified: VerifiedBundle) -> Path | None:
+    """The receipt. For whoever may not write here the verdict stands, and that is said."""
+    from airgap.errors import AirgapError
+
+    try:
+        return decision.passed(verified)
+    except AirgapError as error:
+        console.warn(f"not in the audit log, and without a receipt: {error.message}")
+        return None
+
+
+def _by_keys(
+    bundle: Path, key: list[Path], root: Path | None, *, deep: bool, explain: bool
+) -> None:
+    """The verdict of the keys that were given; this host is not asked, and records nothing."""
+    from airgap import head, places, volumes
+    from airgap.accepted import clock
+    from airgap.decision import Step
     from airgap.errors import UsageError
     from airgap.policy import policy_of_keys
     from airgap.trust import TrustStore
+    from airgap.verify import verify as decide
 
-    place = places.isolated_root(root)
-    store = TrustStore.of_host(place)
-    if not key:
-        return store.load(), AcceptedFile(place).load()
+    store = TrustStore.of_host(places.isolated_root(root))
     if store.decides_alone:
         raise UsageError(
             f"{store.name} decides alone on this host, and --key is not asked",
             hint="airgap verify BUNDLE, without --key",
         )
     named = ", ".join(f"'{path}'" for path in key)
-    return policy_of_keys(options.load_public_keys(key), f"the key {named} that you gave"), None
+    policy = policy_of_keys(options.load_public_keys(key), f"the key {named} that you gave")
+    steps: list[Step] = []
+    with (
+        verdicts.explained(steps, wanted=explain),
+        volumes.source(bundle) as source,
+        head.interruption_told(bundle),
+    ):
+        verified = decide(source, policy, None, clock(), tell=steps.append)
+        _check(verified.bundle, None, deep=deep)
+    verdicts.report(verified, steps, deep=deep, by_key=True)
+    console.warn("this is the verdict of the key that you gave, not of this host's policy")
 
 
-def _check(verified: VerifiedBundle, deep: bool) -> None:
-    bundle = verified.bundle
+def _only_integrity(bundle: Path, deep: bool) -> None:
+    """Compare the bytes with the bundle's own statement, for stations that hold no key."""
+    from airgap import volumes
+    from airgap.archive import open_bundle, read_head
+    from airgap.statement import Statement
+
+    with volumes.source(bundle) as source:
+        envelope = read_head(source)
+        opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
+        _check(opened, None, deep=deep)
+    verdicts.report_integrity(opened, deep=deep)
+
+
+def _receipt(bundle: Path, path: Path, key: list[Path] | None, root: Path | None) -> None:
+    """What an isolated host did with this very bundle, by its signed word."""
+    from airgap import places, receipt, volumes
+    from airgap.archive import read_head
+    from airgap.policy import RECEIPT
+    from airgap.statement import Statement
+    from airgap.trust import TrustStore
+
+    if key:
+        trusted = list(options.load_public_keys(key))
+    else:
+        trusted = TrustStore.of_host(places.isolated_root(root)).load().keys_for(RECEIPT)
+    with volumes.opened(bundle) as source:
+        statement = Statement.parse(read_head(source).statement)
+    verdicts.report_receipt(receipt.check(receipt.read(path), statement, trusted))
+
+
+def _check(bundle: OpenBundle, decision: Decision | None, *, deep: bool) -> None:
+    from airgap.decision import Step
+
     with console.progress("verify", bundle.table.stored_total) as bar:
         if deep:
             bundle.check_contents(bar.advance)
         else:
             bundle.check_frames(bar.advance)
-
-
-def _report(verified: VerifiedBundle, deep: bool, *, by_key: bool) -> None:
-    statement, verdict = verified.bundle.statement, verified.verdict
-    signers = ", ".join(f"{name} ({', '.join(used)})" for name, used in verdict.signers.items())
-    stored = human_size(verified.bundle.table.stored_total)
-    depth = "every frame, file and tar header" if deep else "every frame"
-    console.data(f"{statement.title}: verified")
-    console.data(f"  signed by      {signers}")
-    console.data(f"  approval code  {verified.approval_code}")
-    console.data(f"  judged by      {verdict.policy}")
-    console.data(f"  sequence       {statement.sequence}, created {statement.created}")
-    console.data(f"  expires        {statement.expires or 'never'}")
-    console.data(f"  checked        {depth}: {statement.frames} frames, {stored}")
-    for key_id in verdict.unknown:
-        console.data(f"  also signed    by the unknown key {key_id}, which counts for nothing")
-    if by_key:
-        console.warn("this is the verdict of the key that you gave, not of this host's policy")
-    console.document(
-        "airgap/verify/v1",
-        {
-            "verified": True,
-            "policy": verdict.policy,
-            "host_policy": not by_key,
-            "name": statement.name,
-            "version": statement.version,
-            "sequence": statement.sequence,
-            "created": statement.created,
-            "expires": statement.expires,
-            "signers": {name: list(used) for name, used in verdict.signers.items()},
-            "unknown_keys": list(verdict.unknown),
-            "approval_code": verified.approval_code,
-            "deep": deep,
-            "frames": statement.frames,
-            "stored_bytes": verified.bundle.table.stored_total,
-        },
-    )
+    if decision is not None:
+        found = f"{bundle.statement.frames} frames"
+        decision.steps.append(Step("frames", "every byte as signed", found))

@@ -1,7 +1,8 @@
 """An object store as a source: S3, or what speaks its protocol (MinIO, Ceph).
 
 Reached as the variables say: S3_ENDPOINT (without it, AWS itself), AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY, MODEL_BUCKET. Secrets are read by boto3 alone.
+AWS_SECRET_ACCESS_KEY (or what else boto3 finds), AWS_REGION, MODEL_BUCKET. boto3 reads the secrets
+and signs addresses; bytes come from those addresses as from any other, so that they resume.
 """
 
 from __future__ import annotations
@@ -9,18 +10,13 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from airgap.errors import AirgapError, UsageError
-from airgap.limits import KIB
 from bundler.sink import Sink
-from bundler.sources.authorities import CA_HINT, authorities
-from bundler.sources.web import RETRIED, without_secrets
-from bundler.transfer import Answer, PassingError, Patience, transfer
+from bundler.sources.web import StatusError, Web
 
 if TYPE_CHECKING:
     from bundler.sources import Access
@@ -28,19 +24,22 @@ if TYPE_CHECKING:
 BUCKET: Final = "whisper-models"
 """The bucket where neither the lock nor MODEL_BUCKET names one."""
 
-READ: Final = 256 * KIB
-"""Bytes of one read; it waits until so many have come."""
+REGION: Final = "us-east-1"
+"""What stores other than AWS itself are content with."""
 
-_CHANGED: Final = 412
+VALID: Final = 3600
+"""Seconds for which an address is signed; every try gets a new one."""
+
 _KEYS_HINT: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and S3_ENDPOINT"
+_ABSENT: Final = 404
 
 
 class ObjectStore:
     """The store that this builder reaches. Its library is imported at the first use."""
 
-    def __init__(self, endpoint: str | None = None, patience: Patience | None = None) -> None:
-        """Use the store at `endpoint`; None reads S3_ENDPOINT when it is first needed."""
-        self._endpoint, self.patience = endpoint, patience or Patience()
+    def __init__(self, endpoint: str | None = None) -> None:
+        """Use the store at `endpoint`; None reads S3_ENDPOINT when it is needed."""
+        self._endpoint = endpoint
         self._making = threading.Lock()
         self._made: Any = None
 
@@ -52,119 +51,62 @@ class ObjectStore:
     @property
     def host(self) -> str:
         """For a person."""
-        return urlsplit(self.endpoint).hostname or "" if self.endpoint else "s3.amazonaws.com"
+        return urlsplit(self.endpoint).hostname or "" if self.endpoint else "*.amazonaws.com"
 
-    def pour(self, bucket: str, key: str, sink: Sink) -> None:
+    def pour(self, bucket: str, key: str, web: Web, sink: Sink) -> None:
         """Pour an object into `sink`, resuming and trying again.
 
         Raises:
             UsageError: boto3 is not installed.
             AirgapError: the store does not give it.
         """
-        client, what = self._client(), f"s3://{bucket}/{key}"
+        what = f"s3://{bucket}/{key}"
+        try:
+            web.pour(lambda: self._signed(bucket, key), sink)
+        except StatusError as error:
+            if error.status == _ABSENT:
+                raise AirgapError(
+                    f"S3 at {self.host} has no '{what}'",
+                    hint="check MODEL_BUCKET and S3_ENDPOINT, and the source in the lock",
+                ) from error
+            raise AirgapError(
+                f"S3 at {self.host} answered {error.status} for '{what}'",
+                hint=f"{_KEYS_HINT}, and AWS_REGION",
+            ) from error
 
-        @contextmanager
-        def opened(start: int, etag: str | None) -> Iterator[Answer]:
-            with self._translated(what):
-                reply = _get(client, bucket, key, start, etag)
-                with reply["Body"] as body:
-                    yield _answer(reply, body)
-
-        name = f"{without_secrets(self.endpoint or '')} {what}"
-        transfer(name, opened, sink, self.patience)
+    def _signed(self, bucket: str, key: str) -> str:
+        """An address of the object that is good for an hour."""
+        errors = _library("botocore.exceptions")
+        try:
+            wanted = {"Bucket": bucket, "Key": key}
+            url: str = self._client().generate_presigned_url("get_object", wanted, ExpiresIn=VALID)
+        except (errors.NoCredentialsError, errors.PartialCredentialsError) as error:
+            raise AirgapError(f"S3 at {self.host} wants credentials", hint=_KEYS_HINT) from error
+        except (errors.BotoCoreError, ValueError) as error:
+            raise AirgapError(
+                f"S3 at {self.host} cannot be used: {type(error).__name__}", hint=_KEYS_HINT
+            ) from error
+        return url
 
     def _client(self) -> Any:
         """One for all threads: boto3's clients are made for that, making them is not."""
         with self._making:
             if self._made is None:
-                self._made = self._connected()
+                variables = (os.environ.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
+                style = {"addressing_style": "path" if self.endpoint else "auto"}
+                self._made = (
+                    _library("boto3.session")
+                    .Session()
+                    .client(
+                        "s3",
+                        endpoint_url=self.endpoint,
+                        region_name=next(filter(None, variables), REGION),
+                        config=_library("botocore.config").Config(
+                            signature_version="s3v4", s3=style
+                        ),
+                    )
+                )
             return self._made
-
-    def _connected(self) -> Any:
-        boto3, config = _library("boto3"), _library("botocore.config")
-        errors = _library("botocore.exceptions")
-        try:
-            return boto3.client(
-                "s3",
-                endpoint_url=self.endpoint,
-                region_name=os.environ.get("AWS_REGION")
-                or os.environ.get("AWS_DEFAULT_REGION")
-                or "us-east-1",
-                verify=authorities(),
-                config=config.Config(
-                    connect_timeout=self.patience.connect,
-                    read_timeout=self.patience.silence,
-                    retries={"total_max_attempts": 1},  # ours knows how far the file has come
-                    # The lock's digest is checked; the store's own cannot be, for a range.
-                    response_checksum_validation="when_required",
-                    s3={"addressing_style": "path" if self.endpoint else "auto"},
-                ),
-            )
-        except (errors.BotoCoreError, ValueError) as error:
-            raise AirgapError(
-                f"S3 at {self.host} cannot be used: {type(error).__name__}", hint=_KEYS_HINT
-            ) from error
-
-    @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        """Turn what boto3 and what lies under it raise into our words."""
-        errors = _library("botocore.exceptions")
-        try:
-            yield
-        except errors.ClientError as error:
-            raise _refused(error, what, self.host) from error
-        except (errors.NoCredentialsError, errors.PartialCredentialsError) as error:
-            raise AirgapError(f"S3 at {self.host} wants credentials", hint=_KEYS_HINT) from error
-        except errors.SSLError as error:
-            raise AirgapError(
-                f"S3 at {self.host} shows a certificate that is not trusted", hint=CA_HINT
-            ) from error
-        except (errors.HTTPClientError, errors.IncompleteReadError) as error:
-            raise PassingError(
-                f"S3 at {self.host} cannot be reached: {type(error).__name__}",
-                hint="check the network, S3_ENDPOINT and HTTPS_PROXY",
-            ) from error
-        except errors.BotoCoreError as error:
-            raise AirgapError(f"S3 at {self.host}: {type(error).__name__} for '{what}'") from error
-
-
-def _get(client: Any, bucket: str, key: str, start: int, etag: str | None) -> Any:
-    """The object from a byte on; from its first byte, where it is another than it was."""
-    wanted: dict[str, str] = {"Bucket": bucket, "Key": key}
-    if not start:
-        return client.get_object(**wanted)
-    condition = {"IfMatch": etag} if etag else {}
-    try:
-        return client.get_object(**wanted, Range=f"bytes={start}-", **condition)
-    except _library("botocore.exceptions").ClientError as error:
-        if _status(error) != _CHANGED:
-            raise
-        return client.get_object(**wanted)
-
-
-def _answer(reply: Any, body: Any) -> Answer:
-    length = int(reply["ContentLength"])
-    start = 0
-    if said := reply.get("ContentRange"):  # bytes 5-9/10
-        span, _, total = said.removeprefix("bytes ").partition("/")
-        start, length = int(span.partition("-")[0]), int(total)
-    return Answer(start, length, reply.get("ETag"), iter(lambda: body.read(READ), b""))
-
-
-def _status(error: Any) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _refused(error: Any, what: str, host: str) -> AirgapError:
-    code, status = error.response.get("Error", {}).get("Code", ""), _status(error)
-    if status in RETRIED:
-        return PassingError(f"S3 at {host} answered {status}")
-    if code in {"NoSuchKey", "NoSuchBucket", "404"}:
-        return AirgapError(
-            f"S3 at {host} has no '{what}'",
-            hint="check MODEL_BUCKET and S3_ENDPOINT, and the source in the lock",
-        )
-    return AirgapError(f"S3 at {host} answered {code or status} for '{what}'", hint=_KEYS_HINT)
 
 
 def _library(module: str) -> Any:
@@ -202,7 +144,7 @@ class S3:
     def copy(self, path: str, commit: str | None, access: Access, sink: Sink) -> None:  # noqa: ARG002 - a prefix has one state
         """Pour the object. Raises AirgapError."""
         bucket = self.bucket or os.environ.get("MODEL_BUCKET") or BUCKET
-        access.objects.pour(bucket, f"{self.prefix}/{path}", sink)
+        access.objects.pour(bucket, f"{self.prefix}/{path}", access.web, sink)
 
     def as_lock(self) -> dict[str, Any]:
         """`s3: PREFIX`, and `bucket` where the lock names one."""

@@ -7,7 +7,7 @@ HTTPS_PROXY, NO_PROXY and ~/.netrc are honoured by requests.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -47,11 +47,13 @@ class Web:
 
     patience: Patience = field(default_factory=Patience)
 
-    def pour(self, url: str, sink: Sink, headers: Mapping[str, str] | None = None) -> None:
+    def pour(
+        self, url: str | Callable[[], str], sink: Sink, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Pour the file at an address into `sink`, resuming and trying again.
 
         Args:
-            url: `http` or `https`.
+            url: `http` or `https`; or what makes one for each try, where they grow old.
             sink: takes the bytes.
             headers: further ones, such as a token's.
 
@@ -60,6 +62,9 @@ class Web:
             AirgapError: it cannot be reached, or failed once too often.
         """
 
+        def make() -> str:
+            return url if isinstance(url, str) else url()
+
         @contextmanager
         def opened(start: int, etag: str | None) -> Iterator[Answer]:
             wanted = {**(headers or {}), "Accept-Encoding": "identity"}
@@ -67,10 +72,10 @@ class Web:
                 wanted["Range"] = f"bytes={start}-"
                 if etag:
                     wanted["If-Range"] = etag
-            with self._get(url, wanted) as response:
+            with self._get(make(), wanted) as response:
                 yield _answer(response, start)
 
-        transfer(without_secrets(url), opened, sink, self.patience)
+        transfer(without_secrets(make()), opened, sink, self.patience)
 
     @contextmanager
     def _get(self, url: str, headers: Mapping[str, str]) -> Iterator[Response]:

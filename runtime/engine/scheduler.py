@@ -114,6 +114,7 @@ class Scheduler:
         """Put a job in line."""
         with self._changed:
             self._waiting.add(job)
+            self._begin()
             self._changed.notify()
 
     def cancel(self, job: Job) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,9 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 def mount(
-    bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or - for a pipe.")
-    ],
+    bundle: options.Bundle,
+    allow_older: options.AllowOlder = None,
+    clock_wrong: options.ClockWrong = None,
     root: options.Root = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -38,23 +38,27 @@ def mount(
       airgap mount demo-1.0.0.tar.zst
     """
     console.configure(as_json=json, quiet=quiet)
-    from airgap import places, volumes
-    from airgap.accepted import AcceptedFile, clock
-    from airgap.trust import TrustStore
-    from airgap.verify import verify
+    from airgap import head, volumes
+    from airgap.accepted import Overrides
     from runtime import mount as mounting
 
-    place = places.isolated_root(root)
-    accepted, now = AcceptedFile(place), clock()
-    policy = TrustStore.of_host(place).load()
-    with volumes.source(bundle) as source, mounting.locked(place) as locked:
-        verified = verify(source, policy, accepted.load(), now)
+    decision = options.decision("mount", bundle, root, Overrides(allow_older, clock_wrong))
+    with (
+        decision.recorded(),
+        volumes.source(bundle) as source,
+        mounting.locked(decision.root) as locked,
+        head.interruption_told(bundle),
+    ):
+        verified = decision.verify(source)
         with console.progress("mount", verified.bundle.table.stored_total) as bar:
-            where = mounting.mount(locked, verified, accepted, now, bar.advance)
-    _report(verified, where)
+            where = mounting.mount(locked, verified, decision.accepted, decision.clock, bar.advance)
+    receipt = decision.passed(verified)
+    for step in decision.overridden:
+        console.warn(f"{step.rule}: {step.found}")
+    _report(verified, where, receipt)
 
 
-def _report(verified: VerifiedBundle, where: Path) -> None:
+def _report(verified: VerifiedBundle, where: Path, receipt: Path) -> None:
     statement, manifest = verified.bundle.statement, verified.bundle.manifest
     size = sum(file.size for file in manifest.files)
     console.data(f"{statement.title}: verified and mounted")
@@ -62,6 +66,7 @@ def _report(verified: VerifiedBundle, where: Path) -> None:
     console.data(f"  approval code  {verified.approval_code}")
     console.data(f"  contents       {len(manifest.files)} files, {human_size(size)}")
     console.data(f"  cache root     {where}")
+    console.data(f"  receipt        {receipt}")
     console.say(f"next: airgap transcribe FILE; or, for other programs: export HF_HOME={where}/hf")
     console.document(
         "airgap/mount/v1",
@@ -74,5 +79,6 @@ def _report(verified: VerifiedBundle, where: Path) -> None:
             "files": len(manifest.files),
             "bytes": size,
             "cache_root": str(where),
+            "receipt": str(receipt),
         },
     )

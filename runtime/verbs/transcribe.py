@@ -113,8 +113,9 @@ def transcribe(
     """
     console.configure(quiet=quiet)
     from airgap import places
+    from airgap.accepted import clock
     from airgap.errors import UsageError
-    from runtime import generation, recordings
+    from runtime import generation, recordings, standing
 
     if len(files) > 1 and out is None and output_format is not FormatName.TEXT:
         raise UsageError(
@@ -124,11 +125,16 @@ def transcribe(
         _check_out(files, out)
     with recordings.all_open(files) as streams:
         _go_offline([stream.fileno() for stream in streams], allow_network=allow_network)
-        with generation.current(places.isolated_root(root), bundle) as mounted:
-            engine = _load(mounted, model, device, compute_type, verified_load)
+        from runtime import models
         from runtime.engine.formats import FORMATS
         from runtime.engine.options import TranscribeOptions
 
+        place = places.isolated_root(root)
+        with generation.current(place, bundle) as mounted:
+            for warning in standing.warnings(mounted, place, clock()):
+                console.warn(warning)
+            engine = _load(mounted, model, device, compute_type, verified_load)
+            models.record(engine, mounted, place)
         wanted = TranscribeOptions(
             language=language,
             task=str(task),

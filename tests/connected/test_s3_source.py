@@ -40,8 +40,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture
-def reached(access: Access, store: str, kit: Any) -> Access:
-    return replace(access, objects=ObjectStore(patience=kit.IMPATIENT))
+def reached(access: Access, store: str) -> Access:
+    return replace(access, objects=ObjectStore())
 
 
 def test_a_model_comes_from_the_default_bucket(
@@ -56,7 +56,7 @@ def test_the_bucket_of_the_variable_and_of_the_lock(
     make_lock: MakeLock, reached: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODEL_BUCKET", "no-such-bucket")
-    with pytest.raises(AirgapError, match="has no 's3://no-such-bucket/tiny/model.bin'") as caught:
+    with pytest.raises(AirgapError, match="has no 's3://no-such-bucket/tiny/") as caught:
         fetch(make_lock(FILES, S3("tiny")), reached)
     assert "check MODEL_BUCKET and S3_ENDPOINT" in str(caught.value.hint)
     fetch(make_lock(FILES, S3("tiny", "another")), reached)
@@ -80,7 +80,7 @@ def test_it_resumes_by_range(make_lock: MakeLock, reached: Access, kit: Any) -> 
 def test_a_missing_object_is_named(
     make_lock: MakeLock, reached: Access, cached: Callable[[], list[str]]
 ) -> None:
-    with pytest.raises(AirgapError, match="has no 's3://whisper-models/tiny/other.bin'"):
+    with pytest.raises(AirgapError, match=r"has no 's3://whisper-models/tiny/other\.bin'"):
         fetch(make_lock({"other.bin": b"x"}, S3("tiny")), reached)
     assert cached() == []
 
@@ -105,9 +105,9 @@ def test_without_credentials_the_variables_are_named(
     assert kit.SECRET not in caught.value.message + str(caught.value.hint)
 
 
-def test_a_store_that_is_not_there(make_lock: MakeLock, access: Access, kit: Any) -> None:
-    nowhere = replace(access, objects=ObjectStore("http://127.0.0.1:9", kit.IMPATIENT))
-    with pytest.raises(AirgapError, match=r"S3 at 127\.0\.0\.1 cannot be reached") as caught:
+def test_a_store_that_is_not_there(make_lock: MakeLock, access: Access) -> None:
+    nowhere = replace(access, objects=ObjectStore("http://127.0.0.1:9"))
+    with pytest.raises(AirgapError, match=r"127\.0\.0\.1:9 cannot be reached") as caught:
         fetch(make_lock(FILES, S3("tiny")), nowhere)
     assert "(tried 3 times)" in caught.value.message
 
@@ -115,7 +115,7 @@ def test_a_store_that_is_not_there(make_lock: MakeLock, access: Access, kit: Any
 def test_without_the_extra_it_says_so(
     make_lock: MakeLock, reached: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "boto3", None)
+    monkeypatch.setitem(__import__("sys").modules, "boto3.session", None)
     with pytest.raises(AirgapError, match="boto3, which is not installed") as caught:
         fetch(make_lock(FILES, S3("tiny")), reached)
     assert "pip install 'airgap-bundler[s3]'" in str(caught.value.hint)

@@ -78,10 +78,9 @@ def test_every_byte_that_says_something(signed, verified, memory, mask):
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x80])
-def test_every_space_that_fills_the_head(recipe, alice, verified, memory, mask, trusting_alice):
-    data = recipe.build(alice)
-    source = memory(bytearray(data))
-    positions = range(content_end(data), limits.HEAD_SLOT)
+def test_every_space_that_fills_the_head(bundle, verified, memory, mask, trusting_alice):
+    source = memory(bytearray(bundle))
+    positions = range(content_end(bundle), limits.HEAD_SLOT)
     assert len(positions) > 60_000
     assert survivors(source, trusting_alice, verified, positions, mask) == []
 

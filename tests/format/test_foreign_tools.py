@@ -16,12 +16,12 @@ from airgap.limits import FRAME_PLAIN
 from airgap.policy import policy_of_keys
 
 
-@pytest.fixture(params=["small", "large"])
-def on_disk(request, tmp_path, recipe, large_recipe, bundle, large_bundle):
+@pytest.fixture(params=["recipe", "large_recipe"])
+def on_disk(request, tmp_path, alice):
     """A bundle's path and the files that it was made of."""
+    made = request.getfixturevalue(request.param)
     path = tmp_path / "demo-1.0.0.tar.zst"
-    made, data = (recipe, bundle) if request.param == "small" else (large_recipe, large_bundle)
-    path.write_bytes(data)
+    path.write_bytes(made.build(alice))
     return path, made.contents
 
 

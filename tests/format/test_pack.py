@@ -56,13 +56,12 @@ def test_it_ends_unsigned(recipe, memory):
     assert read_head(memory(data)).signatures == ()
 
 
-@pytest.mark.parametrize("by", [-1, 0, 1, 511, 512, 513])
-@pytest.mark.parametrize("count", [1, 2])
-def test_payloads_around_the_border_of_a_frame(
-    recipe_of, alice, verified, count, by, trusting_alice
-):
+@pytest.mark.parametrize(
+    "full", [count * FRAME_PLAIN + by for count in (1, 2) for by in (-1, 0, 1, 511, 512, 513)]
+)
+def test_payloads_around_the_border_of_a_frame(recipe_of, alice, verified, full, trusting_alice):
     """The payload is 512 of header, the file, its padding and 1024 of end."""
-    size = count * FRAME_PLAIN - 512 - 1024 + by
+    size = full - 512 - 1024
     made = recipe_of({"README.txt": noise(size)})
     data, statement = written(made)
     payload = 512 + size + -size % 512 + 1024

@@ -113,18 +113,21 @@ def test_the_judge_agrees_with_the_plain_model(case):
         (GOOD if state == "good" else BAD)[POOL[key].public.key_id]
         for key, state in case.states.items()
     ]
+    assert outcome(rule, envelope(*signatures)) == wanted
+
+
+def outcome(rule, signed):
+    """Who counts, or the rule that refuses."""
     try:
-        verdict = judge(rule, envelope(*signatures))
+        return sorted(judge(rule, signed).signers)
     except UntrustedError as error:
-        assert error.rule == wanted
-    else:
-        assert sorted(verdict.signers) == wanted
+        return error.rule
 
 
 def test_two_keys_of_one_person_are_one_signer():
     """python-tuf's CVE-2020-6174: one key, or one person, counted twice."""
     both = signer("alice", POOL[:4])
-    with pytest.raises(UntrustedError, match="wants 2 signer.* found: signed by alice"):
+    with pytest.raises(UntrustedError, match=r"wants 2 signer.* found: signed by alice"):
         judge(policy(2, both, signer("bob", POOL[4:6])), envelope(*good(*POOL[:4])))
 
 
@@ -222,6 +225,6 @@ def test_a_signer_who_may_not_sign_for_this_name(recipe, verified):
     """Alice's list of bundles bounds her, whatever the policy accepts."""
     alice = Signer("alice", ALGORITHMS, signer("alice", POOL[:2]).keys, bundles=("other-*",))
     people = SimpleNamespace(keys=POOL[:2])
-    with pytest.raises(UntrustedError, match="wants 1 signer.* who may sign for 'demo'") as caught:
+    with pytest.raises(UntrustedError, match=r"wants 1 signer.* who may sign for 'demo'") as caught:
         verified(recipe.build(people), policy(1, alice))
     assert caught.value.rule == "policy.signer-bundles"

@@ -197,24 +197,24 @@ def test_another_table_size(recipe, alice, refused, edit):
 
 
 @pytest.mark.parametrize(
-    ("number", "slot", "saying"),
+    ("wrong", "saying"),
     [
-        (0, (100, 0), "frame 0 holds 0 bytes"),
-        (0, (100, limits.WINDOW + 1), "frame 0 holds 8388609 bytes"),
-        (0, (0, 4096), "frame 0 takes 0 bytes"),
-        (0, (limits.WINDOW + 4097, 4096), "frame 0 takes 8392705 bytes"),
-        (1, (100, 0), "frame 1 holds 0 bytes"),
-        (1, (100, FRAME_PLAIN - 1), "frame 1 holds 4194303 bytes"),
-        (1, (100, FRAME_PLAIN + 1), "frame 1 holds 4194305 bytes"),
-        (1, (0, FRAME_PLAIN), "frame 1 takes 0 bytes"),
-        (1, (limits.FRAME_STORED + 1, FRAME_PLAIN), "frame 1 takes 4198401 bytes"),
-        (3, (100, 0), "frame 3 holds 0 bytes"),
-        (3, (100, FRAME_PLAIN + 1), "frame 3 holds 4194305 bytes"),
-        (3, ((1 << 32) - 1, 5), "frame 3 takes 4294967295 bytes"),
+        ({0: (100, 0)}, "frame 0 holds 0 bytes"),
+        ({0: (100, limits.WINDOW + 1)}, "frame 0 holds 8388609 bytes"),
+        ({0: (0, 4096)}, "frame 0 takes 0 bytes"),
+        ({0: (limits.WINDOW + 4097, 4096)}, "frame 0 takes 8392705 bytes"),
+        ({1: (100, 0)}, "frame 1 holds 0 bytes"),
+        ({1: (100, FRAME_PLAIN - 1)}, "frame 1 holds 4194303 bytes"),
+        ({1: (100, FRAME_PLAIN + 1)}, "frame 1 holds 4194305 bytes"),
+        ({1: (0, FRAME_PLAIN)}, "frame 1 takes 0 bytes"),
+        ({1: (limits.FRAME_STORED + 1, FRAME_PLAIN)}, "frame 1 takes 4198401 bytes"),
+        ({3: (100, 0)}, "frame 3 holds 0 bytes"),
+        ({3: (100, FRAME_PLAIN + 1)}, "frame 3 holds 4194305 bytes"),
+        ({3: ((1 << 32) - 1, 5)}, "frame 3 takes 4294967295 bytes"),
     ],
 )
-def test_a_size_out_of_bounds(large_recipe, alice, refused, number, slot, saying):
-    refused(large_recipe.but(slots={number: slot}).build(alice), "table.form", saying)
+def test_a_size_out_of_bounds(large_recipe, alice, refused, wrong, saying):
+    refused(large_recipe.but(slots=wrong).build(alice), "table.form", saying)
 
 
 def test_every_size_at_its_bound():
@@ -291,7 +291,7 @@ def test_many_damaged_frames_are_counted(large_bundle, verified, monkeypatch, tr
     broken = bytearray(large_bundle)
     broken[-100] ^= 1
     broken[-100_000 - FRAME_PLAIN] ^= 1
-    with pytest.raises(DamagedError, match="frame 2 .*, and 1 more"):
+    with pytest.raises(DamagedError, match=r"frame 2 .*, and 1 more"):
         verified(broken, trusting_alice).bundle.check_frames()
 
 

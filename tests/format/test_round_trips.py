@@ -226,7 +226,7 @@ def test_paths_without_collisions_are_files_of_one_tree(paths):
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-INTEGER + 1, INTEGER) | texts,
+    st.none() | st.booleans() | st.integers(-INTEGER, INTEGER) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=12,
 )

@@ -5,6 +5,7 @@ import os
 import struct
 import threading
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -30,7 +31,7 @@ def piped(data, *, endless=False):
     sent = []
 
     def fill():
-        with open(ends[1], "wb", buffering=0) as writer:
+        with os.fdopen(ends[1], "wb", buffering=0) as writer:
             try:
                 left = memoryview(data)
                 while left:
@@ -42,21 +43,31 @@ def piped(data, *, endless=False):
 
     thread = threading.Thread(target=fill)
     thread.start()
-    with open(ends[0], "rb") as reader:
-        yield volumes.Pipe("-", reader), sent
-    thread.join()
+    try:
+        with os.fdopen(ends[0], "rb") as reader:
+            yield volumes.Pipe("-", reader), sent
+    finally:
+        thread.join()
 
 
-def check_pipe(data, policy, now, *, deep, endless=False):
-    with piped(data, endless=endless) as (source, _sent):
+def check(bundle, *, deep):
+    """The shallow check, or the deep one."""
+    if deep:
+        bundle.check_contents()
+    else:
+        bundle.check_frames()
+
+
+def check_pipe(data, policy, now, *, deep):
+    with piped(data) as (source, _sent):
         found = verify.verify(source, policy, None, now)
-        found.bundle.check_contents() if deep else found.bundle.check_frames()
+        check(found.bundle, deep=deep)
         return found
 
 
 def cuts(bundle, count):
     places = borders(bundle, count)
-    middles = [(start + end) // 2 for start, end in zip(places, places[1:], strict=False)]
+    middles = [(start + end) // 2 for start, end in pairwise(places)]
     return sorted({*places[:-1], *middles, len(bundle) - 1, 1, limits.HEAD_SLOT - 1})
 
 
@@ -116,9 +127,9 @@ def test_a_damaged_frame_in_a_pipe_is_named_as_in_a_file(
     broken[-150_000] ^= 1
     with pytest.raises(DamagedError) as piped:
         check_pipe(bytes(broken), trusting_alice, now, deep=deep)
+    bundle = verified(bytes(broken), trusting_alice).bundle
     with pytest.raises(DamagedError) as there:
-        bundle = verified(bytes(broken), trusting_alice).bundle
-        bundle.check_contents() if deep else bundle.check_frames()
+        check(bundle, deep=deep)
     place = there.value.message.partition(" is not ")[2]
     assert place
     assert piped.value.message.partition(" is not ")[2] == place
@@ -129,12 +140,10 @@ def test_a_pipe_that_never_ends_is_left_at_its_first_byte_too_many(
     bundle, now, deep, trusting_alice
 ):
     """Returning at all is the proof; what was sent beyond the end fits the pipe and our buffer."""
-    with (
-        pytest.raises(DamagedError, match="goes on after the bundle's end"),
-        piped(bundle, endless=True) as (source, sent),
-    ):
+    with piped(bundle, endless=True) as (source, sent):
         found = verify.verify(source, trusting_alice, None, now)
-        found.bundle.check_contents() if deep else found.bundle.check_frames()
+        with pytest.raises(DamagedError, match="goes on after the bundle's end"):
+            check(found.bundle, deep=deep)
     assert sum(sent) < 4 << 20
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from airgap import frames, limits, policy_file, strict_json
 from airgap.accepted import Accepted, Last
 from airgap.envelope import Envelope
-from airgap.errors import DamagedError, UntrustedError, UsageError
+from airgap.errors import RefusedError, UsageError
 from airgap.frames import FRAME_MAGIC, Table
 from airgap.keys import load_public_keys, lowest_form
 from airgap.manifest import Manifest
@@ -108,6 +108,14 @@ ODD = st.recursive(
 )
 
 
+def outcome(parse, *arguments):
+    """What a parser gives, and the rule by which it refuses; one of the two is None."""
+    try:
+        return parse(*arguments), None
+    except RefusedError as error:
+        return None, error.rule
+
+
 def test_the_seeds_are_sound():
     """Unedited, each is accepted: the properties below start where parsing succeeds."""
     assert Statement.parse(STATEMENT).to_bytes() == STATEMENT
@@ -120,10 +128,9 @@ def test_the_seeds_are_sound():
 @given(edited(HEAD, reach=1400) | st.binary(max_size=64) | st.just(HEAD))
 @bounded
 def test_a_head_is_refused_or_in_its_one_form(head):
-    try:
-        envelope = Envelope.from_head(head)
-    except DamagedError as error:
-        assert error.rule in {"head.form", "head.magic"}
+    envelope, refused = outcome(Envelope.from_head, head)
+    if refused:
+        assert refused in {"head.form", "head.magic"}
         return
     assert envelope.to_head() == head
 
@@ -132,10 +139,9 @@ def test_a_head_is_refused_or_in_its_one_form(head):
 @bounded
 def test_a_head_of_other_values_is_refused_or_in_its_one_form(content):
     head = HEAD[:8] + content.ljust(limits.HEAD_SLOT - 8)
-    try:
-        envelope = Envelope.from_head(head)
-    except DamagedError as error:
-        assert error.rule in {"head.form", "head.magic"}
+    envelope, refused = outcome(Envelope.from_head, head)
+    if refused:
+        assert refused in {"head.form", "head.magic"}
         return
     assert envelope.to_head() == head
 
@@ -143,10 +149,9 @@ def test_a_head_of_other_values_is_refused_or_in_its_one_form(content):
 @given(edited(STATEMENT) | edited_json(STATEMENT, strict_json.compact) | st.binary(max_size=64))
 @bounded
 def test_a_statement_is_refused_or_in_its_one_form(content):
-    try:
-        statement = Statement.parse(content)
-    except UntrustedError as error:
-        assert error.rule == "statement.form"
+    statement, refused = outcome(Statement.parse, content)
+    if refused:
+        assert refused == "statement.form"
         return
     assert statement.to_bytes() == content
 
@@ -154,10 +159,9 @@ def test_a_statement_is_refused_or_in_its_one_form(content):
 @given(edited(MANIFEST) | edited_json(MANIFEST, strict_json.readable) | st.binary(max_size=64))
 @bounded
 def test_a_manifest_is_refused_or_in_its_one_form(content):
-    try:
-        manifest = Manifest.parse(content)
-    except DamagedError as error:
-        assert error.rule == "manifest.form"
+    manifest, refused = outcome(Manifest.parse, content)
+    if refused:
+        assert refused == "manifest.form"
         return
     assert manifest.to_bytes() == content
     paths = [file.path for file in manifest.files]
@@ -168,10 +172,9 @@ def test_a_manifest_is_refused_or_in_its_one_form(content):
 @given(edited(TABLE).map(lambda content: content[:112].ljust(112, b"\0")))
 @bounded
 def test_a_table_is_refused_or_in_its_one_form(content):
-    try:
-        table = Table.parse(content, "sha256", 2)
-    except DamagedError as error:
-        assert error.rule == "table.form"
+    table, refused = outcome(Table.parse, content, "sha256", 2)
+    if refused:
+        assert refused == "table.form"
         return
     assert table.to_bytes() == content
     assert all(0 < slot.stored <= limits.WINDOW + 4096 for slot in table.slots)
@@ -181,12 +184,8 @@ def test_a_table_is_refused_or_in_its_one_form(content):
 @bounded
 def test_a_frame_is_refused_or_has_exactly_its_size(stored, other):
     for size in (5120, other):
-        try:
-            plain = frames.decompress(stored, size, "frame 1")
-        except DamagedError as error:
-            assert error.rule == "frame.form"
-        else:
-            assert len(plain) == size
+        plain, refused = outcome(frames.decompress, stored, size, "frame 1")
+        assert refused == "frame.form" if plain is None else len(plain) == size
 
 
 def read_policy(content):
@@ -196,11 +195,10 @@ def read_policy(content):
 
 @given(edited(POLICY) | st.binary(max_size=64))
 @bounded
-def test_a_policy_is_refused_with_its_place_or_read_back_as_it_is(content):
+def test_a_policy_is_refused_or_read_back_as_it_is(content):
     try:
         rule = read_policy(content)
-    except UsageError as error:
-        assert "policy.yaml" in error.message
+    except UsageError:
         return
     assert read_policy(policy_file.write(rule)) == rule
     assert rule.threshold >= 1
@@ -209,10 +207,9 @@ def test_a_policy_is_refused_with_its_place_or_read_back_as_it_is(content):
 @given(edited(ACCEPTED) | edited_json(ACCEPTED, strict_json.readable))
 @bounded
 def test_a_record_is_refused_or_read_back_as_it_is(content):
-    try:
-        accepted = Accepted.parse(content, "accepted.json")
-    except UntrustedError as error:
-        assert error.rule == "state.damaged"
+    accepted, refused = outcome(Accepted.parse, content, "accepted.json")
+    if refused:
+        assert refused == "state.damaged"
         return
     assert Accepted.parse(accepted.to_bytes(), "accepted.json") == accepted
 

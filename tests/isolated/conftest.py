@@ -21,11 +21,9 @@ from typing import Any
 import pytest
 
 from airgap import cli, pack, signing, tar
-from airgap.accepted import AcceptedFile
 from airgap.envelope import Envelope
-from airgap.keys import ECDSA_P384, ED25519
+from airgap.keys import ECDSA_P384, ED25519, fingerprint
 from airgap.manifest import Artifact, File, Manifest
-from airgap.trust import TrustStore
 from runtime import generation
 
 COMMIT = "0d3d19a32d3338f10357c0889762bd8d64bbdeba"
@@ -89,7 +87,14 @@ class Host:
         return sorted(path for path in (self.root / "store").rglob("*") if not path.is_dir())
 
     def trust(self, person: Person) -> None:
-        TrustStore(self.root / "trust").add(person.name, tuple(key.public for key in person.keys))
+        """Trust someone's keys, by the real command, as if their numbers stood on paper."""
+        public = self.root.parent / f"{person.name}.pub"
+        public.write_text("".join(key.public.pem for key in person.keys))
+        number = fingerprint(key.public for key in person.keys)
+        who = ("--signer", person.name, "--fingerprint", number)
+        said = self.airgap("trust", "add", public, *who)
+        assert said.code == 0, said.err
+        public.unlink()
 
 
 def snapshot(folder: Path) -> dict[str, tuple[Any, ...]]:
@@ -256,9 +261,8 @@ def host(
     root = tmp_path / "root"
     monkeypatch.setenv("AIRGAP_ROOT", str(root))
     monkeypatch.setenv("AIRGAP_KEYS", str(tmp_path / "keys"))
-    TrustStore(root / "trust").create(1, ("*",))
-    AcceptedFile(root).start()
     host = Host(root, lambda: tuple(capfd.readouterr()))
+    assert host.airgap("trust", "init").code == 0
     host.trust(alice)
     return host
 

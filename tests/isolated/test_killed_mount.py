@@ -136,7 +136,7 @@ def test_ctrl_c_is_told_and_leaves_nothing(mounted, write, contents, unsound, sn
     os.close(reading)
     with newer.open("rb") as stream:
         os.write(writing, stream.read(66_000))
-        for _piece in range(100):
+        for _piece in range(200):  # two frames of four MiB; the third is never whole
             os.write(writing, stream.read(60_000))
     while not list((mounted.root / "staging").iterdir()):
         assert mount.poll() is None

@@ -1,0 +1,13 @@
+"""Models judged before they are signed: what would run, reach out, or escape when they are loaded.
+
+Nothing is unpickled, imported or extracted. What is known to be harmless passes; everything else is
+a finding.
+
+- `findings`: Finding, Severity
+- `files`: one file, by its content, to the judge of its kind
+- `pickles`, `allowed`: pickles by an allow-list of the globals that they name
+- `zips`, `tars`: archives, and what is inside them
+- `configs`: YAML and JSON: classes to be called, addresses, paths
+- `weights`: safetensors, CTranslate2, NumPy
+- `verdict`: findings and a profile's policy -> refused, or the papers of the build
+"""

@@ -1,0 +1,174 @@
+"""One file, by its content, to the judge of its kind. A name alone decides nothing that matters."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Final
+
+from airgap.digest import CHUNK
+from airgap.errors import AirgapError
+from airgap.limits import MIB
+from bundler.scan import configs, pickles, tars, weights, zips
+from bundler.scan.findings import Finding, Judged, caution, danger
+
+DEPTH: Final = 5
+"""Archives within archives; a `.nemo` has two."""
+
+UNPACKED: Final = 64 * 1024 * MIB
+"""Bytes to which a compressed member or file may unpack."""
+
+SNIFFED: Final = 512
+
+_PICKLED: Final = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".dat")
+_TEXT: Final = (".txt", ".md", ".rst", ".tsv", ".csv", ".vocab", ".html")
+_SOUND: Final = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3"}
+_PROGRAMS: Final = {
+    b"\x7fELF": "a program (ELF)",
+    b"MZ": "a program (Windows)",
+    b"#!": "a script",
+    b"\xca\xfe\xba\xbe": "a program (Mach-O or Java)",
+    b"\xcf\xfa\xed\xfe": "a program (Mach-O)",
+}
+_CODE_NAMES: Final = (".py", ".pyc", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".js")
+_UNKNOWN_FIX: Final = "see whether the model needs it; leave it out of the lock where it does not"
+_PROGRAM_FIX: Final = "leave it out of the lock: weights need no program"
+
+
+def judge_file(path: Path, named: str) -> Judged:
+    """Judge a file of the disk.
+
+    Args:
+        path: where it lies.
+        named: what to call it in the report: its path in the bundle.
+
+    Raises:
+        AirgapError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(0)
+            kind, findings = _judge(stream, size, named, 0)
+    except OSError as error:
+        raise AirgapError(f"cannot read '{path}': {error.strerror}") from error
+    return Judged(named, kind, tuple(sorted(set(findings))))
+
+
+def _judge(stream: IO[bytes], size: int, place: str, depth: int) -> tuple[str, list[Finding]]:
+    """The kind of a stream that stands at its beginning, and what is wrong with it."""
+    if depth > DEPTH:
+        story = f"archives are nested more than {DEPTH} deep"
+        return "archive", [danger(place, "archive.depth", story)]
+    start = stream.read(SNIFFED)
+    stream.seek(0)
+    for program, kind in _PROGRAMS.items():
+        if start.startswith(program):
+            return "program", [danger(place, "file.program", f"it is {kind}", _PROGRAM_FIX)]
+    if place.lower().endswith(_CODE_NAMES):
+        return "program", [danger(place, "file.program", "it is code by its name", _PROGRAM_FIX)]
+    return _archive(stream, start, place, depth) or _content(stream, start, size, place)
+
+
+def _archive(
+    stream: IO[bytes], start: bytes, place: str, depth: int
+) -> tuple[str, list[Finding]] | None:
+    """What an archive holds; None for what is none."""
+
+    def inner(content: IO[bytes], size: int, at: str) -> list[Finding]:
+        with suppress(AttributeError):
+            if content.seekable():
+                return _judge(content, size, at, depth + 1)[1]
+        with _unpacked(content) as plain:
+            return _judge(plain, size, at, depth + 1)[1]
+
+    if start.startswith(b"PK"):
+        return "zip", zips.judge_zip(stream, place, inner)
+    if start[257:262] == b"ustar" or (place.endswith((".tar", ".nemo")) and not _is_gzip(start)):
+        return "tar", tars.judge_tar(stream, place, inner)
+    if _is_gzip(start):
+        try:
+            with gzip.GzipFile(fileobj=stream) as packed, _unpacked(packed) as plain:  # type: ignore[arg-type]
+                size = plain.seek(0, 2)
+                plain.seek(0)
+                kind, findings = _judge(plain, size, f"{place}!", depth + 1)
+        except (OSError, EOFError, zlib.error, _TooLarge) as error:
+            story = f"it cannot be unpacked: {str(error)[:120]}"
+            return "gzip", [danger(place, "gzip.broken", story)]
+        return f"{kind}, compressed", findings
+    return None
+
+
+def _is_gzip(start: bytes) -> bool:
+    return start.startswith(b"\x1f\x8b")
+
+
+class _TooLarge(Exception):  # noqa: N818 - never leaves this module
+    """It unpacks to more than a model needs."""
+
+
+def _unpacked(stream: IO[bytes]) -> Any:
+    """The whole of a stream, in a file that can be sought in."""
+    plain = tempfile.SpooledTemporaryFile(64 * MIB)  # noqa: SIM115 - the caller closes it
+    size = 0
+    while chunk := stream.read(CHUNK):
+        size += len(chunk)
+        if size > UNPACKED:
+            plain.close()
+            raise _TooLarge(f"it comes to more than {UNPACKED} bytes")
+        plain.write(chunk)
+    plain.seek(0)
+    return plain
+
+
+def _content(stream: IO[bytes], start: bytes, size: int, place: str) -> tuple[str, list[Finding]]:
+    """A file that is no archive."""
+    name = place.rpartition("!")[2].lower()
+    if name.endswith((".yaml", ".yml")):
+        return "yaml", _config(configs.judge_yaml, stream, size, place)
+    if name.endswith(".json"):
+        return "json", _config(configs.judge_json, stream, size, place)
+    if name.endswith(".safetensors"):
+        return "safetensors", weights.judge_safetensors(stream, size, place)
+    if start.startswith(weights.NUMPY_MAGIC):
+        return "numpy", weights.judge_numpy(stream, size, place)
+    if _is_ctranslate2(start):
+        return "ctranslate2", weights.judge_ctranslate2(stream, size, place)
+    if start.startswith(pickles.OLDEST_BINARY) or name.endswith(_PICKLED):
+        return "pickle", pickles.judge_pickles(stream, place)
+    if sound := next((kind for magic, kind in _SOUND.items() if start.startswith(magic)), None):
+        return sound, []
+    if name.endswith(_TEXT) or _is_text(start):
+        return "text", []
+    story = "its kind is not known, and nobody judged it"
+    return "unknown", [caution(place, "file.unknown", story, _UNKNOWN_FIX)]
+
+
+def _config(judge: Any, stream: IO[bytes], size: int, place: str) -> list[Finding]:
+    if size > configs.MOST:
+        story = f"it is larger than a configuration: {size} bytes"
+        return [danger(place, "config.unreadable", story, _UNKNOWN_FIX)]
+    found: list[Finding] = judge(stream.read(), place)
+    return found
+
+
+def _is_ctranslate2(start: bytes) -> bool:
+    """A version, and a name of a specification (`WhisperSpec`) with its length."""
+    if len(start) < 8 or int.from_bytes(start[:4], "little") not in weights.CT2_VERSIONS:  # noqa: PLR2004 - two numbers and a letter or two
+        return False
+    length = int.from_bytes(start[4:6], "little")
+    return 1 < length <= 64 and start[6 : 6 + length].rstrip(b"\0").endswith(b"Spec")  # noqa: PLR2004 - a name's length
+
+
+def _is_text(start: bytes) -> bool:
+    """Plain text: UTF-8, perhaps cut in the middle of its last character."""
+    try:
+        text = start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:
+            return False
+        text = start[: error.start].decode("utf-8")
+    return "\0" not in text

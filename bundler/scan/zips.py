@@ -1,0 +1,108 @@
+"""Zip archives: torch's checkpoints, NumPy's `.npz`, and whatever else comes as one.
+
+Python's reader and torch's differ on broken archives: one stops at a wrong checksum, at a name that
+differs between directory and member, at a flag that claims encryption, and the other loads what
+lies there (CVE-2025-1944, -1945, -10156). So an archive that is not as a writer leaves it is a
+danger, whatever is inside.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO, Final
+
+from airgap.paths import path_defect
+from bundler.scan.findings import Finding, danger
+
+MEMBERS: Final = 100_000
+
+_LOCAL: Final = struct.Struct("<4s5H3I2H")
+_UTF8_FLAG, _ENCRYPTED_FLAG, _DESCRIPTOR_FLAG = 0x800, 0x1, 0x8
+_STORAGE: Final = re.compile(r"([^/]+)/data/\d+")
+_BROKEN: Final = "download it again; if it stays so, do not use it"
+
+Inner = Callable[[IO[bytes], int, str], list[Finding]]
+"""Judges a member: its stream, its size in bytes, its place."""
+
+
+def judge_zip(stream: IO[bytes], place: str, inner: Inner) -> list[Finding]:
+    """Judge an archive and its members."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            members = archive.infolist()
+            findings = list(_structure(archive, members, stream, place))
+            storages = _storages(members)
+            for member in members:
+                if not member.is_dir() and member.filename not in storages:
+                    findings += _member(archive, member, place, inner)
+    # What zipfile raises for archives that are cut, encrypted, or compressed in unknown ways.
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError) as error:
+        return [danger(place, "zip.broken", f"its archive is broken: {str(error)[:120]}", _BROKEN)]
+    return findings
+
+
+def _member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str, inner: Inner
+) -> list[Finding]:
+    at = f"{place}!{member.filename}"
+    if "/code/" in f"/{member.filename}" and member.filename.endswith((".py", ".debug_pkl")):
+        return [danger(at, "zip.torchscript", "it is a program (TorchScript), not only weights")]
+    with archive.open(member) as stream:
+        return inner(stream, member.file_size, at)
+
+
+def _storages(members: list[zipfile.ZipInfo]) -> set[str]:
+    """Members that torch reads as raw numbers alone: `TOP/data/0` beside `TOP/data.pkl`."""
+    names = {member.filename for member in members}
+    return {
+        name
+        for name in names
+        if (found := _STORAGE.fullmatch(name)) and f"{found[1]}/data.pkl" in names
+    }
+
+
+def _structure(
+    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], stream: IO[bytes], place: str
+) -> Iterator[Finding]:
+    """What no writer leaves behind."""
+    if len(members) > MEMBERS:
+        yield danger(place, "zip.broken", f"it has {len(members)} members", _BROKEN)
+        return
+    names = [member.filename for member in members]
+    for name in sorted({name for name in names if names.count(name) > 1} if _twins(names) else ()):
+        story = f"'{name}' is in it twice, and loaders differ on which they read"
+        yield danger(place, "zip.twice", story, _BROKEN)
+    for member in members:
+        if story := _defect(member, stream):
+            yield danger(f"{place}!{member.filename}", "zip.broken", story, _BROKEN)
+    if archive.start_dir and members and min(one.header_offset for one in members) > 0:
+        yield danger(place, "zip.prefix", "something else lies before its first member", _BROKEN)
+
+
+def _twins(names: list[str]) -> bool:
+    return len(set(names)) != len(names)
+
+
+def _defect(member: zipfile.ZipInfo, stream: IO[bytes]) -> str | None:
+    """How a member's own header differs from the directory's."""
+    stream.seek(member.header_offset)
+    header = stream.read(_LOCAL.size)
+    if len(header) != _LOCAL.size or not header.startswith(b"PK\3\4"):
+        return "it has no header where the directory says"
+    _, _, flags, method, _, _, crc, _, _, length, _ = _LOCAL.unpack(header)
+    name = stream.read(length).decode("utf-8" if flags & _UTF8_FLAG else "cp437", "replace")
+    if name != member.orig_filename:
+        return f"its own header calls it '{name}'"
+    if (flags | member.flag_bits) & _ENCRYPTED_FLAG:
+        return "it claims to be encrypted"
+    if method != member.compress_type:
+        return "its own header names another compression"
+    if not flags & _DESCRIPTOR_FLAG and crc != member.CRC:
+        return "its own header has another checksum"
+    if path_defect(member.filename.rstrip("/")):
+        return f"its name {path_defect(member.filename.rstrip('/'))}"
+    return None
