@@ -133,6 +133,7 @@ class Console:
 
     @staticmethod
     def _tell(text: str) -> None:
+        sys.stdout.flush()  # what was said before comes before, where both are one file
         print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - this is the sink
 
 

@@ -1,4 +1,4 @@
-"""Profile and lock -> bundle: fetch, lay out, pack, check what was written, sign, put in place.
+"""Profile and lock -> bundle: fetch, judge, load, pack, check what was written, sign, put in place.
 
 Everything is written in a private folder beside the target, deep-verified from the disk, and
 renamed last: a build that ends early leaves nothing under the bundle's name.
@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,15 +27,17 @@ from airgap.console import console, human_size
 from airgap.envelope import Envelope
 from airgap.errors import AirgapError, DamagedError, UsageError
 from airgap.files import sync_folder, write_whole
-from airgap.manifest import File, Manifest
+from airgap.manifest import Check, File, Manifest
 from airgap.signing import PrivateKey
 from airgap.statement import Statement
 from airgap.strict_json import from_time, to_time
 from bundler import layout, own_papers
+from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
 from bundler.profile import Profile
+from bundler.scan.verdict import Verdict, judge, scan_files
 from bundler.sources import Access
 
 Contents = Mapping[str, Path | bytes]
@@ -63,6 +65,7 @@ def build(
     access: Access,
     out: Path,
     signers: Mapping[str, Sequence[PrivateKey]],
+    skip_dry_load: Collection[str] = (),
 ) -> Built:
     """Build a bundle into `out/NAME-VERSION/`.
 
@@ -72,9 +75,11 @@ def build(
         access: sources and download cache.
         out: the folder to make `NAME-VERSION/` in.
         signers: private keys by the signer's name; none leaves the bundle unsigned.
+        skip_dry_load: roles whose models are not loaded before they are signed.
 
     Raises:
         UsageError: the lock is incomplete, or the bundle is there already.
+        UnsafeError: a file could run code when it is loaded, and nobody answers for it.
         AirgapError: a file could not be fetched or written. Nothing is left behind but what
             was fetched rightly.
     """
@@ -86,8 +91,25 @@ def build(
             f"'{target}' is there already, and a bundle is never overwritten",
             hint=f"airgap verify {target / title}.tar.zst, or build with --out elsewhere",
         )
-    fetched = fetch(lock, access)
-    manifest, contents = compose(profile, lock, fetched.paths)
+    tree = layout.lay_out(lock)
+    skipped = Skipped.of(skip_dry_load, tree)
+    with access.cache.used():
+        fetched = fetch(lock, access)
+        checks = _check_models(profile, tree, fetched.paths, skipped, access)
+        manifest, contents = compose(profile, lock, fetched.paths, checks)
+        return _packed(manifest, contents, profile, out, signers)
+
+
+def _packed(
+    manifest: Manifest,
+    contents: Contents,
+    profile: Profile,
+    out: Path,
+    signers: Mapping[str, Sequence[PrivateKey]],
+) -> Built:
+    """Pack, check, sign, and only then give the folder its name."""
+    title = f"{manifest.name}-{manifest.version}"
+    target = out / title
     with _private_folder(out, title) as folder:
         bundle = folder / f"{title}.tar.zst"
         statement = _write(bundle, manifest, contents, profile.hash)
@@ -100,13 +122,41 @@ def build(
     return Built(target / bundle.name, statement, envelope, manifest)
 
 
-def compose(profile: Profile, lock: Lock, cached: Mapping[str, Path]) -> tuple[Manifest, Contents]:
+@dataclass(frozen=True)
+class Checks:
+    """What became of the models before they were packed."""
+
+    scan: Verdict
+    dry_load: Check
+
+
+def _check_models(
+    profile: Profile,
+    tree: Tree,
+    cached: Mapping[str, Path],
+    skipped: Skipped,
+    access: Access,
+) -> Checks:
+    """Judge every file, and then load every model: what is not safe is not loaded."""
+    _, contents = _models(tree, cached)
+    on_disk = {path: place for path, place in contents.items() if isinstance(place, Path)}
+    origin = {one.path: (one.artifact, one.file.path) for one in tree.locked}
+    verdict = judge(scan_files(on_disk), profile.scan, origin)
+    return Checks(verdict, dry_load(tree, contents, skipped, access.cache))
+
+
+def compose(
+    profile: Profile, lock: Lock, cached: Mapping[str, Path], checks: Checks | None = None
+) -> tuple[Manifest, Contents]:
     """The manifest of a bundle, and where the bytes of each of its files are.
 
-    The same profile, lock and versions give the same manifest, byte for byte.
+    The same profile, lock, checks and versions give the same manifest, byte for byte.
     """
     tree = layout.lay_out(lock)
     files, contents = _models(tree, cached)
+    if checks:
+        files.append(_small_file(own_papers.SCAN, checks.scan.report, None))
+        contents[own_papers.SCAN] = checks.scan.report
     for path, content in _own_papers(lock, files):
         files.append(_small_file(path, content, None))
         contents[path] = content
@@ -131,8 +181,8 @@ def compose(profile: Profile, lock: Lock, cached: Mapping[str, Path]) -> tuple[M
         files=tuple(file for _header, file in tar.members(files, lock.created)),
         derived=tuple(made.derived for made in tree.made),
         built=(),
-        scan=None,
-        dry_load=None,
+        scan=checks.scan.check if checks else None,
+        dry_load=checks.dry_load if checks else None,
     )
     return manifest, contents
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 README = "README.txt"
 SUMS = "SHA256SUMS"
+SCAN = "scan.json"
 
 
 def readme(name: str, version: str) -> bytes:
@@ -25,7 +26,8 @@ faster-whisper and huggingface_hub load from here, with no network:
 
   export HF_HOME="$PWD/hf" HF_HUB_OFFLINE=1
 
-manifest.json lists what is inside, from where, and under which licence.
+manifest.json lists what is inside, from where, and under which licence; scan.json what the files
+were judged to be before they were signed.
 """.encode()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from airgap.files import read_bounded
 from airgap.strict_json import is_name
 from airgap.yaml_document import Form, YamlDocument, nearest
 from bundler.catalog import CATALOG, ENGINES, entry_for
+from bundler.scan.policy import ScanPolicy, read_policy
 from bundler.sources.reading import REPOSITORY
 
 SCHEMA: Final = 1
@@ -38,6 +39,7 @@ KEYS: Final = {
     "diarization": True,
     "hash": False,
     "expires_after_days": False,
+    "scan": False,
     "models": True,
 }
 """The keys of a profile, and whether each must be there. A new feature is a new key."""
@@ -80,6 +82,7 @@ class Profile:
         diarization: who tells speakers apart: `none`, `nemo` or `pyannote`.
         hash: of the bundle's table, `sha256` or `sha384`.
         expires_after_days: counted from the lock's `created`; None never.
+        scan: what becomes of what a scan finds.
         sha256: of the profile's bytes; the lock names the profile that it was made from by it.
     """
 
@@ -91,6 +94,7 @@ class Profile:
     expires_after_days: int | None
     models: tuple[WantedModel, ...]
     sha256: str
+    scan: ScanPolicy = field(default_factory=ScanPolicy)
 
     @classmethod
     def parse(cls, content: bytes, file: str) -> Profile:
@@ -149,6 +153,7 @@ def _read(document: YamlDocument, values: dict[str, yaml.Node], sha256: str) -> 
         expires_after_days=_days(document, values.get("expires_after_days")),
         models=_models(document, values.get("models")),
         sha256=sha256,
+        scan=_scan(document, values.get("scan")),
     )
     _check_speakers(document, values, profile)
     return profile
@@ -163,6 +168,10 @@ def _choice(
 ) -> str:
     node = values.get(key)
     return document.choice(node, choices, f"'{key}'") if node else ""
+
+
+def _scan(document: YamlDocument, node: yaml.Node | None) -> ScanPolicy:
+    return read_policy(document, node) if node else ScanPolicy()
 
 
 def _days(document: YamlDocument, node: yaml.Node | None) -> int | None:

@@ -25,7 +25,7 @@ from runtime.engine.hardware import find_hardware
 from runtime.engine.options import TranscribeOptions
 from runtime.engine.transcript import Segment, Transcript
 from runtime.engine.whisper import WhisperEngine
-from runtime.loading import VerifiedLoad
+from runtime.verified_load import VerifiedLoad
 
 Audio = str | os.PathLike[str] | BinaryIO
 """A path, or an open, seekable file."""

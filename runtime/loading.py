@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from io import BufferedReader
 from pathlib import Path
 
@@ -15,13 +14,6 @@ from airgap.errors import AirgapError, DamagedError
 from airgap.manifest import Artifact, File
 from runtime.folders import Folder
 from runtime.generation import Generation
-
-
-class VerifiedLoad(StrEnum):
-    """How a model is loaded such that its bytes are known."""
-
-    BUFFER = "buffer"
-    PATH = "path"
 
 
 def buffers(

@@ -12,7 +12,7 @@ from runtime import loading
 from runtime.engine.hardware import Hardware
 from runtime.engine.whisper import WhisperEngine
 from runtime.generation import Generation
-from runtime.loading import VerifiedLoad
+from runtime.verified_load import VerifiedLoad
 
 
 def load(

@@ -68,6 +68,19 @@ def decision(action: Action, bundle: Path, root: Path | None, overrides: Overrid
     return Decision(places.isolated_root(root), action, bundle.name, clock(), overrides)
 
 
+def require(module: str, extra: str, verb: str) -> None:
+    """Raise UsageError where the library that a verb needs is not installed."""
+    from importlib.util import find_spec
+
+    from airgap.errors import UsageError
+
+    if find_spec(module) is None:
+        raise UsageError(
+            f"`{verb}` needs {module}, which is not installed",
+            hint=f"pip install 'airgap-bundler[{extra}]'",
+        )
+
+
 def load_public_keys(paths: list[Path]) -> tuple[PublicKey, ...]:
     """Every key of the PEM files that a command line names. Raises UsageError."""
     from airgap import keys, limits

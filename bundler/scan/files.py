@@ -94,7 +94,7 @@ def _archive(
             with gzip.GzipFile(fileobj=stream) as packed, _unpacked(packed) as plain:  # type: ignore[arg-type]
                 size = plain.seek(0, 2)
                 plain.seek(0)
-                kind, findings = _judge(plain, size, f"{place}!", depth + 1)
+                kind, findings = _judge(plain, size, place, depth + 1)
         except (OSError, EOFError, zlib.error, _TooLarge) as error:
             story = f"it cannot be unpacked: {str(error)[:120]}"
             return "gzip", [danger(place, "gzip.broken", story)]
@@ -126,25 +126,37 @@ def _unpacked(stream: IO[bytes]) -> Any:
 
 def _content(stream: IO[bytes], start: bytes, size: int, place: str) -> tuple[str, list[Finding]]:
     """A file that is no archive."""
-    name = place.rpartition("!")[2].lower()
-    if name.endswith((".yaml", ".yml")):
-        return "yaml", _config(configs.judge_yaml, stream, size, place)
-    if name.endswith(".json"):
-        return "json", _config(configs.judge_json, stream, size, place)
-    if name.endswith(".safetensors"):
-        return "safetensors", weights.judge_safetensors(stream, size, place)
-    if start.startswith(weights.NUMPY_MAGIC):
-        return "numpy", weights.judge_numpy(stream, size, place)
-    if _is_ctranslate2(start):
-        return "ctranslate2", weights.judge_ctranslate2(stream, size, place)
-    if start.startswith(pickles.OLDEST_BINARY) or name.endswith(_PICKLED):
-        return "pickle", pickles.judge_pickles(stream, place)
-    if sound := next((kind for magic, kind in _SOUND.items() if start.startswith(magic)), None):
-        return sound, []
-    if name.endswith(_TEXT) or _is_text(start):
-        return "text", []
+    kind = _kind(start, place.rpartition("!")[2].lower())
+    judges: dict[str, Any] = {
+        "safetensors": lambda: weights.judge_safetensors(stream, size, place),
+        "numpy": lambda: weights.judge_numpy(stream, size, place),
+        "ctranslate2": lambda: weights.judge_ctranslate2(stream, size, place),
+        "pickle": lambda: pickles.judge_pickles(stream, place),
+        "yaml": lambda: _config(configs.judge_yaml, stream, size, place),
+        "json": lambda: _config(configs.judge_json, stream, size, place),
+        "unknown": lambda: [_unknown(place)],
+    }
+    return kind, judges[kind]() if kind in judges else []
+
+
+def _kind(start: bytes, name: str) -> str:
+    """Of a file that is no archive: what no other kind begins with, then its name, then text."""
+    told = {
+        "numpy": start.startswith(weights.NUMPY_MAGIC),
+        "ctranslate2": _is_ctranslate2(start),
+        "yaml": name.endswith((".yaml", ".yml")),
+        "json": name.endswith(".json"),
+        "safetensors": name.endswith(".safetensors"),
+        "pickle": start.startswith(pickles.OLDEST_BINARY) or name.endswith(_PICKLED),
+        **{kind: start.startswith(magic) for magic, kind in _SOUND.items()},
+        "text": name.endswith(_TEXT) or _is_text(start),
+    }
+    return next((kind for kind, holds in told.items() if holds), "unknown")
+
+
+def _unknown(place: str) -> Finding:
     story = "its kind is not known, and nobody judged it"
-    return "unknown", [caution(place, "file.unknown", story, _UNKNOWN_FIX)]
+    return caution(place, "file.unknown", story, _UNKNOWN_FIX)
 
 
 def _config(judge: Any, stream: IO[bytes], size: int, place: str) -> list[Finding]:

@@ -53,9 +53,11 @@ def judge_tar(stream: IO[bytes], place: str, inner: Inner) -> list[Finding]:
 
 def _bounded(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
     members: list[tarfile.TarInfo] = []
+    size = 0
     for member in archive:
         members.append(member)
-        if len(members) > MEMBERS or sum(one.size for one in members[-1:]) > UNPACKED:
+        size += member.size
+        if len(members) > MEMBERS or size > UNPACKED:
             raise tarfile.ReadError(f"it has more than {MEMBERS} members, or {UNPACKED} bytes")
     return members
 

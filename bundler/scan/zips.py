@@ -12,6 +12,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Final
 
@@ -72,19 +73,15 @@ def _structure(
     if len(members) > MEMBERS:
         yield danger(place, "zip.broken", f"it has {len(members)} members", _BROKEN)
         return
-    names = [member.filename for member in members]
-    for name in sorted({name for name in names if names.count(name) > 1} if _twins(names) else ()):
-        story = f"'{name}' is in it twice, and loaders differ on which they read"
-        yield danger(place, "zip.twice", story, _BROKEN)
+    for name, count in sorted(Counter(member.filename for member in members).items()):
+        if count > 1:
+            story = f"'{name}' is in it {count} times, and loaders differ on which they read"
+            yield danger(place, "zip.twice", story, _BROKEN)
     for member in members:
-        if story := _defect(member, stream):
-            yield danger(f"{place}!{member.filename}", "zip.broken", story, _BROKEN)
+        if defect := _defect(member, stream):
+            yield danger(f"{place}!{member.filename}", "zip.broken", defect, _BROKEN)
     if archive.start_dir and members and min(one.header_offset for one in members) > 0:
         yield danger(place, "zip.prefix", "something else lies before its first member", _BROKEN)
-
-
-def _twins(names: list[str]) -> bool:
-    return len(set(names)) != len(names)
 
 
 def _defect(member: zipfile.ZipInfo, stream: IO[bytes]) -> str | None:
@@ -95,14 +92,14 @@ def _defect(member: zipfile.ZipInfo, stream: IO[bytes]) -> str | None:
         return "it has no header where the directory says"
     _, _, flags, method, _, _, crc, _, _, length, _ = _LOCAL.unpack(header)
     name = stream.read(length).decode("utf-8" if flags & _UTF8_FLAG else "cp437", "replace")
-    if name != member.orig_filename:
-        return f"its own header calls it '{name}'"
-    if (flags | member.flag_bits) & _ENCRYPTED_FLAG:
-        return "it claims to be encrypted"
-    if method != member.compress_type:
-        return "its own header names another compression"
-    if not flags & _DESCRIPTOR_FLAG and crc != member.CRC:
-        return "its own header has another checksum"
-    if path_defect(member.filename.rstrip("/")):
-        return f"its name {path_defect(member.filename.rstrip('/'))}"
-    return None
+    encrypted = (flags | member.flag_bits) & _ENCRYPTED_FLAG
+    checksum = flags & _DESCRIPTOR_FLAG or crc == member.CRC
+    path = path_defect(member.filename.rstrip("/"))
+    defects = {
+        f"its own header calls it '{name}'": name != member.orig_filename,
+        "it claims to be encrypted": encrypted,
+        "its own header names another compression": method != member.compress_type,
+        "its own header has another checksum": not checksum,
+        f"its name {path}": path,
+    }
+    return next((story for story, holds in defects.items() if holds), None)

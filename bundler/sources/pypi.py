@@ -29,7 +29,7 @@ from airgap.limits import MIB
 from airgap.yaml_document import Form
 from bundler.sink import BuilderSideError, Sink
 from bundler.sources import Access
-from bundler.sources.authorities import CA_HINT, authorities
+from bundler.sources.authorities import CA_HINT, authorities_named
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple
@@ -74,7 +74,9 @@ class Index:
         """The index's address: PIP_INDEX_URL, else pip's configuration, else pypi.org."""
         with self._asking:
             if self._url is None:
-                self._url = os.environ.get("PIP_INDEX_URL") or _configured_by_pip() or PYPI
+                self._url = (
+                    os.environ.get("PIP_INDEX_URL") or _configured_by_pip("index-url") or PYPI
+                )
             return self._url
 
     def hosts(self) -> tuple[str, ...]:
@@ -144,7 +146,7 @@ class Index:
                 hint="pip install 'airgap-bundler[bundler]'",
             ) from error
         client = PyPISimple(self.url)
-        client.s.verify = authorities()
+        client.s.verify = authorities_named() or _configured_by_pip("cert") or True
         return client
 
     @contextmanager
@@ -188,8 +190,8 @@ class Index:
             ) from error
 
 
-def _configured_by_pip() -> str | None:
-    """`index-url` of pip's configuration files; None without one, or without pip."""
+def _configured_by_pip(option: str) -> str | None:
+    """An option in pip's configuration files; None without it, or without pip."""
     answer = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list", "--disable-pip-version-check"],
         capture_output=True,
@@ -197,7 +199,7 @@ def _configured_by_pip() -> str | None:
         check=False,
         stdin=subprocess.DEVNULL,
     )
-    lines = re.compile(r"^(global|install|download)\.index-url='(.+)'$", re.MULTILINE)
+    lines = re.compile(rf"^(global|install|download)\.{option}='(.+)'$", re.MULTILINE)
     found = dict(lines.findall(answer.stdout))
     return found.get("download") or found.get("install") or found.get("global")
 
@@ -284,17 +286,17 @@ def _opened(archive: Path, path: str) -> Iterator[IO[bytes] | None]:
                 yield stream
     else:
         with _BoundedGzip(archive) as plain, tarfile.open(fileobj=plain, mode="r:") as sdist:
-            member = next((found for found in _members(sdist) if found.name == path), None)
+            member = next((found for name, found in _members(sdist) if name == path), None)
             yield sdist.extractfile(member) if member else None
 
 
-def _members(sdist: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def _members(sdist: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:
     """The regular files of an sdist, under their paths below its top folder (PEP 625)."""
     for count, member in enumerate(sdist):
         if count == MEMBERS:
             raise tarfile.ReadError(f"it has more than {MEMBERS} members")
         if member.isreg():
-            yield member.replace(name=member.name.partition("/")[2], deep=False)
+            yield member.name.partition("/")[2], member
 
 
 class _BoundedGzip(gzip.GzipFile):

@@ -10,6 +10,7 @@ import typer
 from airgap.console import console, human_size
 from airgap.verbs import options
 from bundler.verbs.profile import ProfileName
+from bundler.verbs.reaching import CaBundle
 
 if TYPE_CHECKING:
     from bundler.build import Built
@@ -37,12 +38,23 @@ def build(
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder to make NAME-VERSION/ in.")
     ] = Path(),
+    skip_dry_load: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip-dry-load",
+            metavar="ROLE",
+            help="Do not load the models of a role before signing, where their engine is not "
+            "installed here. The signed manifest records it. May be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    ca_bundle: CaBundle = None,
     passphrase_file: options.PassphraseFile = None,
     passphrase_fd: options.PassphraseFd = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Build a bundle: fetch what the lock names, pack it, read it back, sign it.
+    """Build a bundle: fetch what the lock names, judge it, load it, pack it, read it back, sign it.
 
     NAME-VERSION/ then holds the .tar.zst that crosses the gap, and papers that let a stranger
     check it with openssl and sha256sum. The same lock gives the same bytes.
@@ -68,7 +80,17 @@ def build(
         )
         for named in key or []
     }
-    _report(build_bundle(wanted, lock, access_for(path), out, signers), list(signers))
+    access = access_for(path, ca_bundle)
+    built = build_bundle(wanted, lock, access, out, signers, skip_dry_load or [])
+    _report(built, list(signers))
+
+
+def _checks(built: Built) -> str:
+    """The verdicts of scan and dry-load, for a person."""
+    scan, loaded = built.manifest.scan, built.manifest.dry_load
+    return (
+        f"scan: {scan.verdict if scan else 'none'}; models: {loaded.verdict if loaded else 'none'}"
+    )
 
 
 def _report(built: Built, signers: list[str]) -> None:
@@ -79,6 +101,7 @@ def _report(built: Built, signers: list[str]) -> None:
     size = f"{human_size(built.size)}, of {human_size(plain)} in {len(built.manifest.files)} files"
     console.data(f"{built.path}: built and checked")
     console.data(f"  size           {size}")
+    console.data(f"  checked        {_checks(built)}")
     console.data(f"  signed by      {', '.join(signers) or 'nobody'}")
     console.data(f"  approval code  {code}")
     if not signers:

@@ -25,9 +25,9 @@ from runtime.engine.hardware import find_hardware
 from runtime.engine.options import FALLBACK_TEMPERATURES, TranscribeOptions
 from runtime.engine.whisper import WhisperEngine
 from runtime.generation import INVENTORY, Generation
-from runtime.loading import VerifiedLoad
 from runtime.server import errors, logs
 from runtime.server.metrics import Metrics
+from runtime.verified_load import VerifiedLoad
 
 
 @dataclass(frozen=True)

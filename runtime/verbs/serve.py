@@ -10,7 +10,7 @@ import typer
 
 from airgap.console import console
 from airgap.verbs import options
-from runtime.loading import VerifiedLoad
+from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
     import socket

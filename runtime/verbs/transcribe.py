@@ -12,7 +12,7 @@ import typer
 
 from airgap.console import console
 from airgap.verbs import options
-from runtime.loading import VerifiedLoad
+from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
     from runtime.engine.formats import Format
@@ -123,6 +123,7 @@ def transcribe(
         )
     if out is not None:
         _check_out(files, out)
+    options.require("faster_whisper", "cpu", "airgap transcribe")
     with recordings.all_open(files) as streams:
         _go_offline([stream.fileno() for stream in streams], allow_network=allow_network)
         from runtime import models

@@ -13,6 +13,17 @@ from airgap.errors import DamagedError, RefusedError
 ONE, TWO_OF_ONE, TWO = "one signer", "two signers, one wanted", "two signers, both wanted"
 
 
+@pytest.fixture(scope="module")
+def recipe(recipe_of):
+    """Two files: small, since each of its bytes costs a verification."""
+    return recipe_of({"README.txt": b"flip me\n", "samples/a.txt": b"me too\n"})
+
+
+@pytest.fixture(scope="module")
+def bundle(recipe, alice):
+    return recipe.build(alice)
+
+
 @pytest.fixture
 def signed(request, recipe, alice, bob, policy_of):
     """A bundle and the policy that it satisfies."""

@@ -1,0 +1,47 @@
+"""Loads one model as the isolated host will, in a process that has left the network for good.
+
+Run as a program, by `bundler.dryload` alone: `python -m bundler.dryload_child ENGINE FOLDER`. The
+one place of this side that imports the isolated side: what is tried must be what will run.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from airgap.errors import AirgapError
+from runtime import offline
+
+
+def main(engine: str, folder: Path) -> int:
+    """Load, and print one JSON line: `seconds`, `peak` in bytes, or `error`."""
+    try:
+        offline.leave_network()
+        before = time.perf_counter()
+        _LOADERS[engine](folder)
+        seconds = time.perf_counter() - before
+    except AirgapError as error:
+        print(json.dumps({"error": error.message}))  # noqa: T201 - this is how it answers
+        return 1
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": round(seconds, 2), "peak": peak}))  # noqa: T201 - likewise
+    return 0
+
+
+def _faster_whisper(folder: Path) -> None:
+    """From memory, as `airgap transcribe` loads; on the CPU, which every builder has."""
+    from runtime.engine.hardware import find_hardware  # noqa: PLC0415 - after the network is left
+    from runtime.engine.whisper import WhisperEngine  # noqa: PLC0415 - after the network is left
+
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    WhisperEngine.from_buffers(folder.name, files, find_hardware("cpu"))
+
+
+_LOADERS = {"faster-whisper": _faster_whisper}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
