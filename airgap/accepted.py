@@ -37,7 +37,7 @@ class Overrides:
 
     def used(self, rule: str, reason: str | None, refusal: RefusedError, tell: Tell) -> None:
         """Take a refusal back, where there is a reason for it; else raise it."""
-        if not reason:
+        if reason is None or not reason.strip():
             raise refusal
         tell(Step(rule, "no override", f"{refusal.message}; overridden: {reason}", "overridden"))
 
@@ -96,8 +96,13 @@ class Accepted:
         self._check_expiry(statement, self.now(clock), overrides, tell)
 
     def raised(self, statement: Statement, clock: datetime) -> Accepted:
-        """This record after `statement` was mounted."""
-        last = Last(statement.sequence, _digest(statement), statement.created)
+        """This record after `statement` was mounted: its numbers only grow.
+
+        An older bundle that a person took is mounted, and opens the door for no other.
+        """
+        last = self.bundles.get(statement.name)
+        if last is None or statement.sequence >= last.sequence:
+            last = Last(statement.sequence, _digest(statement), statement.created)
         newest = self.newest
         if from_time(statement.created) <= clock:  # one from the future would age all others
             newest = max(filter(None, (newest, statement.created)))
@@ -195,7 +200,8 @@ class AcceptedFile:
                 f"the record of accepted bundles '{self.path}' is missing: an old bundle could "
                 "pass for a new one",
                 rule="state.missing",
-                hint="on a new host: airgap trust init; else: airgap trust reset-sequence",
+                hint="compare `airgap list` with your paper, then: airgap trust reset-sequence "
+                "(a new host: airgap trust init)",
             )
         content = read_bounded(self.path, limits.POLICY_FILE, "the record of accepted bundles")
         return Accepted.parse(content, str(self.path))

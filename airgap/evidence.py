@@ -11,7 +11,8 @@ from pathlib import Path
 
 from airgap import receipt
 from airgap.accepted import Accepted, AcceptedFile, Overrides
-from airgap.audit import AuditLog
+from airgap.audit import AuditLog, Event
+from airgap.audit_line import Fact
 from airgap.console import console
 from airgap.decision import Step
 from airgap.errors import AirgapError, RefusedError
@@ -57,14 +58,8 @@ class Decision:
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """A refusal inside the block goes to the audit log, with every step, and on."""
-        try:
+        with refusal_recorded(self.root, self.action, self.subject), refusal_told(self.steps):
             yield
-        except RefusedError as error:
-            self.steps.append(Step(error.rule, "", error.message, "refused"))
-            error.decision = tuple(self.steps)
-            if TrustStore.of_host(self.root).policy_file.exists():
-                self._record_refusal(error)
-            raise
 
     def verify(self, source: Bytes) -> VerifiedBundle:
         """Decide by this host's policy, up to the frames. Raises RefusedError."""
@@ -128,15 +123,57 @@ class Decision:
         }
         return {step.rule: reasons[step.rule] or "" for step in self.overridden}
 
-    def _record_refusal(self, error: RefusedError) -> None:
-        """The refusal stands whether or not the log can be written; that it cannot is said."""
-        try:
-            self.log.append(
-                "refusal",
-                action=self.action,
-                rule=error.rule,
-                bundle=self.subject,
-                found=error.message,
-            )
-        except AirgapError as unwritten:
-            console.warn(f"the refusal is not in the audit log: {unwritten.message}")
+
+@contextmanager
+def refusal_told(steps: list[Step]) -> Iterator[None]:
+    """A refusal inside the block becomes the last of the steps, takes them along, and goes on."""
+    try:
+        yield
+    except RefusedError as error:
+        steps.append(Step(error.rule, "", error.message, "refused"))
+        error.decision = tuple(steps)
+        raise
+
+
+@contextmanager
+def refusal_recorded(root: Path, action: str, subject: str) -> Iterator[None]:
+    """A refusal inside the block goes to the audit log, and on.
+
+    It stands whether or not the log can be written; that it cannot is said. A folder without a
+    trust store is no host, and gets no log.
+    """
+    try:
+        yield
+    except RefusedError as error:
+        if TrustStore.of_host(root).policy_file.exists():
+            _record_refusal(root, action, subject, error)
+        raise
+
+
+def record_change(root: Path, done: str, event: Event, **facts: Fact) -> None:
+    """Record a change of trust that was made.
+
+    Args:
+        root: the host's.
+        done: what was changed, in a sentence without its full stop.
+        event: what the log calls it.
+        facts: of the event.
+
+    Raises:
+        AirgapError: it could not be written; that the change was made is said.
+    """
+    try:
+        AuditLog.of(root).append(event, **facts)
+    except AirgapError as error:
+        raise AirgapError(
+            f"{done}; but that is not in the audit log: {error.message}", hint=error.hint
+        ) from error
+
+
+def _record_refusal(root: Path, action: str, subject: str, error: RefusedError) -> None:
+    try:
+        AuditLog.of(root).append(
+            "refusal", action=action, rule=error.rule, bundle=subject, found=error.message
+        )
+    except AirgapError as unwritten:
+        console.warn(f"the refusal is not in the audit log: {unwritten.message}")

@@ -6,6 +6,7 @@ in `manifest.json` is, byte for byte, what is signed for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -284,9 +285,9 @@ def _file_defects(manifest: Manifest) -> list[str]:
 
 def _reference_defects(manifest: Manifest) -> list[str]:
     """Names that point at nothing."""
-    ids = [artifact.id for artifact in manifest.artifacts]
+    ids = Counter(artifact.id for artifact in manifest.artifacts)
     paths = {file.path for file in manifest.files}
-    defects = [f"artifact '{name}' is there twice" for name in set(ids) if ids.count(name) > 1]
+    defects = [f"artifact '{name}' is there twice" for name in ids if ids[name] > 1]
     defects += [
         f"file '{file.path}' belongs to '{file.artifact}', which is no artifact"
         for file in manifest.files

@@ -31,6 +31,11 @@ TOP_FOLDERS: Final = frozenset(
     }
 )
 
+_DEVICES: Final = frozenset(
+    {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
+)
+"""Names that Windows takes for devices, whatever their extension."""
+
 
 def path_defect(path: str) -> str | None:
     """Why `path` may not name a file of a repository or a lock, or None where it may.
@@ -60,6 +65,8 @@ def _part_defect(part: str) -> str | None:
         return f"has a part longer than {limits.PATH_PART_BYTES} bytes"
     if part[-1] in ". ":
         return f"has the part {part!r}, whose last character Windows drops"
+    if part.partition(".")[0].casefold() in _DEVICES:
+        return f"has the part {part!r}, which Windows takes for a device"
     return None
 
 

@@ -131,7 +131,7 @@ class Policy:
         unknown, uncounted = [], []
         for signature in envelope.signatures:
             short = signature.key_id[:16]
-            signer = self._owner(signature.key_id)
+            signer = self.owner(signature.key_id)
             if signer is None:
                 unknown.append(signature.key_id)
                 uncounted.append(f"{short}, {self._why_unknown(signature.key_id)}")
@@ -181,7 +181,7 @@ class Policy:
             )
         tell(Step("policy.bundles", f"one of {', '.join(self.bundles)}", name))
 
-    def _owner(self, key_id: str) -> Signer | None:
+    def owner(self, key_id: str) -> Signer | None:
         """The signer whose key it is; None for a key that is unknown or revoked."""
         if key_id in self.revoked:
             return None
@@ -215,10 +215,13 @@ class Policy:
         left = {key.public.algorithm for key in self.in_force(name)}
         return set(self.signers[name].algorithms) - left
 
-    def keys_for(self, role: str) -> list[PublicKey]:
-        """Every key, of any signer, that may vouch for `role` and was not revoked."""
+    def keys_for(self, role: str, now: datetime) -> list[PublicKey]:
+        """Every key, of any signer, that counts in `role` at `now`."""
         return [
-            key.public for name in self.signers for key in self.in_force(name) if role in key.roles
+            key.public
+            for name in self.signers
+            for key in self.in_force(name)
+            if key.shortcoming(role, now) is None
         ]
 
     def in_force(self, name: str) -> list[TrustedKey]:

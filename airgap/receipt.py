@@ -235,8 +235,7 @@ def check(envelope: Envelope, statement: Statement, trusted: Iterable[PublicKey]
     if not known:
         found = ", ".join(one.key_id[:16] for one in envelope.signatures) or "nobody"
         raise _refused(
-            f"expected a signature of {', '.join(key_id[:16] for key_id in sorted(by_id))}, "
-            f"found that of {found}",
+            f"expected a signature of {_named(by_id)}, found that of {found}",
             "receipt.key",
         )
     receipt = Receipt.parse(envelope.statement)
@@ -281,6 +280,11 @@ def read(path: Path) -> Envelope:
         return Envelope.from_json(content)
     except DamagedError as error:
         raise _refused(f"'{path}': {error.message}", "receipt.form") from error
+
+
+def _named(trusted: Mapping[str, PublicKey]) -> str:
+    ids = ", ".join(key_id[:16] for key_id in sorted(trusted))
+    return ids or "a key that was enrolled with the role receipt, and there is none"
 
 
 def _require_about(receipt: Receipt, statement: Statement) -> None:

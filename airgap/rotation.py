@@ -19,7 +19,7 @@ from airgap import keys, limits, policy_file, strict_json
 from airgap.decision import Step, Tell, untold
 from airgap.digest import is_sha256
 from airgap.envelope import Envelope
-from airgap.errors import OutdatedError, UntrustedError, UsageError
+from airgap.errors import DamagedError, OutdatedError, UntrustedError, UsageError
 from airgap.files import read_bounded, write_whole
 from airgap.keys import PublicKey
 from airgap.policy import TRUST, Policy
@@ -145,8 +145,12 @@ class RotationFile:
         self._path = path
 
     def read(self) -> Envelope:
-        """The envelope in the file. Raises DamagedError, UsageError."""
-        return Envelope.from_json(read_bounded(self._path, limits.POLICY_FILE, "a rotation"))
+        """The envelope in the file. Raises UntrustedError where it is none, UsageError."""
+        content = read_bounded(self._path, limits.POLICY_FILE, "a rotation")
+        try:
+            return Envelope.from_json(content)
+        except DamagedError as error:
+            raise _not_ours(f"'{self._path}': {error.message}") from error
 
     def write(self, envelope: Envelope) -> None:
         """Replace the file, whole."""
@@ -164,7 +168,7 @@ def is_rotation(path: Path) -> bool:
 
 def _not_ours(why: str) -> UntrustedError:
     return UntrustedError(
-        f"what was signed is no rotation that this version reads: {why}",
+        f"this is no rotation that this version reads: {why}",
         rule="rotation.form",
         hint="airgap trust rotate takes the file that `airgap trust rotate --make` wrote",
     )

@@ -33,7 +33,7 @@ class TrustStore:
     @classmethod
     def of_host(cls, root: Path) -> TrustStore:
         """The one that decides on this host; whether it exists is asked when it is read."""
-        if SYSTEM_TRUST.is_dir():
+        if os.path.lexists(SYSTEM_TRUST):  # a broken link must not hand the choice to the user
             return cls(SYSTEM_TRUST)
         named = os.environ.get("AIRGAP_TRUST")
         return cls(Path(named).absolute() if named else root / "trust")
@@ -82,8 +82,18 @@ class TrustStore:
         return read_bounded(self.policy_file, limits.POLICY_FILE, "a trust policy")
 
     def save(self, policy: Policy) -> None:
-        """Write a policy that was changed here."""
-        self.replace(policy_file.write(policy), policy)
+        """Write a policy that was changed here. Raises UsageError for one that nobody could read.
+
+        Written all the same, it would stop every mount, and every verb that could mend it.
+        """
+        public = {
+            key_id: key.public
+            for one in policy.signers.values()
+            for key_id, key in one.keys.items()
+        }
+        content = policy_file.write(policy)
+        policy_file.read(content, str(self.policy_file), self.name, public.get)
+        self.replace(content, policy)
 
     def replace(self, content: bytes, policy: Policy) -> None:
         """Write keys first, then the policy that names them: these bytes, which mean `policy`."""
@@ -132,8 +142,8 @@ class TrustStore:
         self.save(replace(policy, signers={**policy.signers, signer: grown}))
         return grown
 
-    def revoke(self, key_id: str, reason: str, now: datetime) -> str:
-        """Let a key count for nothing from now on; returns its signer's name.
+    def revoke(self, key_id: str, reason: str, now: datetime) -> tuple[str, str]:
+        """Let a key count for nothing from now on; returns its signer's name, and its whole id.
 
         Args:
             key_id: at least eight digits of its id, enough to tell it from the others.
@@ -141,7 +151,8 @@ class TrustStore:
             now: kept as well.
 
         Raises:
-            UsageError: no key, or more than one, has such an id.
+            UsageError: no key, or more than one, has such an id; or it was revoked before, and
+                when and why stays.
         """
         policy = self.load()
         owners = _owners(policy)
@@ -152,9 +163,15 @@ class TrustStore:
                 f"{len(found)} keys have",
                 hint="airgap trust list",
             )
-        revoked = {**policy.revoked, found[0]: Revocation(to_time(now), reason)}
+        (whole,) = found
+        if earlier := policy.revoked.get(whole):
+            raise UsageError(
+                f"key {whole[:16]} was revoked on {earlier.since} already: {earlier.reason}",
+                hint="airgap trust list",
+            )
+        revoked = {**policy.revoked, whole: Revocation(to_time(now), reason)}
         self.save(replace(policy, revoked=revoked))
-        return owners[found[0]]
+        return owners[whole], whole
 
     def _key_file(self, key_id: str) -> Path:
         return self.folder / "keys" / f"{key_id}.pub"

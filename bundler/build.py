@@ -65,6 +65,7 @@ def build(
     access: Access,
     out: Path,
     signers: Mapping[str, Sequence[PrivateKey]],
+    *,
     skip_dry_load: Collection[str] = (),
 ) -> Built:
     """Build a bundle into `out/NAME-VERSION/`.

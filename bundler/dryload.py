@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,7 @@ from airgap.manifest import Artifact, Check, Exemption
 from bundler.download_cache import DownloadCache
 from bundler.layout import Tree
 from bundler.measured import Measured, remember
+from bundler.partial import try_lock
 
 LIBRARIES: Final = {
     "faster-whisper": ("faster_whisper", "airgap-bundler[cpu]"),
@@ -34,6 +35,9 @@ LIBRARIES: Final = {
 
 LONGEST: Final = 1800
 """Seconds for one model. Loading is quick; a disk that is asleep, or full of swap, is not."""
+
+PREFIX: Final = "dry-load."
+"""What folders in the download cache are called in which models lie while they are loaded."""
 
 LOADED: Final = "loaded"
 PARTLY: Final = "partly loaded"
@@ -118,8 +122,11 @@ def _laid_out(
     """The models' files as they will be mounted, for as long as the block lasts."""
     try:
         cache.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="dry-load.", dir=cache.root) as name:
-            folder = Path(name)
+        _sweep(cache)
+        with (
+            tempfile.TemporaryDirectory(prefix=PREFIX, dir=cache.root) as name,
+            _held(folder := Path(name)) as _alone,
+        ):
             paths = [one.path for one in tree.locked] + [one.derived.path for one in tree.made]
             for path in paths:
                 _place(contents[path], folder / path)
@@ -129,6 +136,24 @@ def _laid_out(
             f"cannot lay out the models in '{cache.root}': {error.strerror}",
             hint="free some space, or set AIRGAP_CACHE to a folder on a larger disk",
         ) from error
+
+
+def _sweep(cache: DownloadCache) -> None:
+    """Remove what builds that were killed have left."""
+    for left in cache.root.glob(f"{PREFIX}*"):
+        with suppress(FileNotFoundError), _held(left) as alone:
+            if alone:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """A lock on a folder for as long as the block lasts; whether it could be had."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield try_lock(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _place(content: Path | bytes, target: Path) -> None:
@@ -169,7 +194,7 @@ def _load(artifact: Artifact, tree: Tree, folder: Path, cache: DownloadCache) ->
 def _run(artifact: Artifact, folder: Path) -> subprocess.CompletedProcess[str]:
     words = ("-m", "bundler.dryload_child", artifact.engine or "", folder / artifact.path)
     try:
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603 - our own program; the words are of the checked lock
             [sys.executable, *map(str, words)],
             capture_output=True,
             text=True,

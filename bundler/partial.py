@@ -93,6 +93,7 @@ class Partial:
         """Take over what an earlier run left and the disk kept; how many bytes that is."""
         record = self._read_record()
         if record is None or not self._adopt(record):
+            self.forget()
             self.sink.restart()
         else:
             self.sink.origin = record.origin
@@ -225,12 +226,16 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def recorded(path: Path) -> int:
-    """Bytes that a run would take over from the unfinished file at `path`, by its record alone."""
+    """Bytes that a run would take over from the unfinished file at `path`, by record and size.
+
+    A record may outlive its file: the file gets its final name first.
+    """
     try:
         record = Record.parse(path.with_name(f"{path.name}.json").read_bytes())
+        size = path.stat().st_size
     except OSError:
         return 0
-    return record.size if record else 0
+    return record.size if record and record.size <= size else 0
 
 
 def keep_what_came(partial: Partial) -> None:

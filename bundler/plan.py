@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from airgap.console import Console, human_size
 from bundler.lock import Lock, LockedModel
+from bundler.measured import recall
 from bundler.profile import Profile
 from bundler.sources import Access
 
@@ -33,7 +34,12 @@ OVERHEAD: Final = 1_000
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A model as `plan` shows it; `size` in bytes."""
+    """A model as `plan` shows it; `size` in bytes.
+
+    Attributes:
+        load_seconds, load_memory: what loading it took on this builder, the memory in bytes and
+            with the engine's libraries; None where it was never loaded here.
+    """
 
     id: str
     role: str
@@ -44,6 +50,8 @@ class PlannedModel:
     gated: bool
     files: int
     size: int
+    load_seconds: float | None = None
+    load_memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class Plan:
 
 
 def make_plan(profile: Profile, lock: Lock, access: Access) -> Plan:
-    """Add up what a lock names; `access` is asked for the names of its hosts alone."""
+    """Add up what a lock names; `access` is asked for names of hosts and former loads."""
     unique = {(file.sha256 or path): file.bytes_expected for path, file in _named(lock)}
     size = sum(unique.values())
     bundle = size + size // OVERHEAD + MB
@@ -92,7 +100,7 @@ def make_plan(profile: Profile, lock: Lock, access: Access) -> Plan:
         sequence=lock.sequence,
         device=profile.device,
         diarization=profile.diarization,
-        models=tuple(_planned(model) for model in lock.models),
+        models=tuple(_planned(model, access) for model in lock.models),
         hosts=tuple(sorted(hosts)),
         size=size,
         cache_disk=size,
@@ -109,7 +117,8 @@ def _named(lock: Lock) -> Iterator[tuple[str, Any]]:
         yield f"{model.id}/{file.path}", file
 
 
-def _planned(model: LockedModel) -> PlannedModel:
+def _planned(model: LockedModel, access: Access) -> PlannedModel:
+    measured = recall(access.cache, [file.sha256 for file in model.files])
     return PlannedModel(
         id=model.id,
         role=model.role,
@@ -120,6 +129,8 @@ def _planned(model: LockedModel) -> PlannedModel:
         gated=model.gated,
         files=len(model.files),
         size=model.size,
+        load_seconds=measured.seconds if measured else None,
+        load_memory=measured.peak if measured else None,
     )
 
 
@@ -174,5 +185,9 @@ def _needs(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "bundle", f"{human_size(plan.bundle_disk)} at most"
     yield "isolated host's disk", f"{human_size(plan.host_disk)} (bundle and one copy)"
     yield "isolated host's RAM", f"about {human_size(plan.memory)} (while loading, verified)"
+    for model in plan.models:
+        if model.load_memory is not None:
+            took = f"{model.load_seconds} s, {human_size(model.load_memory)} of memory"
+            yield f"loading {model.id}", f"{took} (measured on this builder)"
     if plan.gpu_memory is not None:
         yield "isolated host's VRAM", f"about {human_size(plan.gpu_memory)}"

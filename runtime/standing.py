@@ -56,7 +56,7 @@ def _expiry(mounted: Generation, policy: Policy, now: datetime) -> list[str]:
     if expires is None or from_time(expires) - now > AHEAD:
         return []
     title = mounted.statement.title
-    if from_time(expires) - now > timedelta(0):
+    if from_time(expires) - now >= timedelta(0):
         return [f"'{title}' expires on {expires}, in {days_left(mounted, now)} days"]
     if policy.expired == "stop":
         raise OutdatedError(

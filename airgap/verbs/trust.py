@@ -56,16 +56,20 @@ def init(
     console.configure(as_json=json, quiet=quiet)
     from airgap import places
     from airgap.accepted import AcceptedFile
-    from airgap.audit import AuditLog
+    from airgap.errors import UsageError
+    from airgap.evidence import record_change
     from airgap.trust import TrustStore
 
+    if accept is not None and not all(name.strip() for name in accept):
+        raise UsageError("--accept: expected a name or a pattern, found nothing")
     place = places.isolated_root(root)
     store, record = TrustStore.of_host(place), AcceptedFile(place)
     store.create(threshold, tuple(accept or ["*"]))
     if not record.path.exists():
         record.start()
-    AuditLog.of(place).append("trust-init", folder=str(store.folder), threshold=threshold)
-    console.data(f"trust store in {store.folder}")
+    done = f"trust store in {store.folder}"
+    record_change(place, done, "trust-init", folder=str(store.folder), threshold=threshold)
+    console.data(done)
     console.say("next: airgap trust add PUBKEYS --signer NAME --fingerprint FPR")
     console.document("airgap/trust-init/v1", {"folder": str(store.folder), "threshold": threshold})
 
@@ -110,8 +114,8 @@ def add(
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import keys, places, policy
-    from airgap.audit import AuditLog
     from airgap.errors import UntrustedError, UsageError
+    from airgap.evidence import record_change, refusal_recorded
     from airgap.strict_json import is_name, is_time
     from airgap.trust import TrustStore
 
@@ -122,22 +126,26 @@ def add(
         raise UsageError(f"'{min(unknown)}' is no role: expected {', '.join(policy.ROLES)}")
     if expires is not None and not is_time(expires):
         raise UsageError(f"--expires '{expires}': expected a time as 2027-01-31T00:00:00Z")
+    if accept is not None and not all(name.strip() for name in accept):
+        raise UsageError("--accept: expected a name or a pattern, found nothing")
     public = options.load_public_keys(public_keys)
-    if not keys.matches_paper(public, fingerprint):
-        raise UntrustedError(
-            "the fingerprint is not that of "
-            + ", ".join(f"'{path}'" for path in public_keys)
-            + "; nothing was added",
-            rule="trust.fingerprint",
-            hint="type it from paper that the signer gave you; if it is right, these are not the "
-            "signer's keys",
-        )
     place = places.isolated_root(root)
+    with refusal_recorded(place, "trust-add", signer):
+        if not keys.matches_paper(public, fingerprint):
+            raise UntrustedError(
+                "the fingerprint is not that of "
+                + ", ".join(f"'{path}'" for path in public_keys)
+                + "; nothing was added",
+                rule="trust.fingerprint",
+                hint="type it from paper that the signer gave you; if it is right, these are not "
+                "the signer's keys",
+            )
     store = TrustStore.of_host(place)
     added = store.add(signer, public, roles=roles, bundles=tuple(accept or ()), expires=expires)
     ids = [key.key_id for key in public]
-    AuditLog.of(place).append("trust-add", signer=signer, keys=ids, roles=list(roles))
-    console.data(f"'{signer}' is trusted; must sign with {', '.join(added.algorithms)}")
+    done = f"'{signer}' is trusted; must sign with {', '.join(added.algorithms)}"
+    record_change(place, done, "trust-add", signer=signer, keys=ids, roles=list(roles))
+    console.data(done)
     console.document(
         "airgap/trust-add/v1",
         {

@@ -43,15 +43,19 @@ def revoke(
     console.configure(as_json=json, quiet=quiet)
     from airgap import places
     from airgap.accepted import clock
-    from airgap.audit import AuditLog
+    from airgap.errors import UsageError
+    from airgap.evidence import record_change
     from airgap.trust import TrustStore
 
+    if not reason.strip():
+        raise UsageError("--reason: expected why the key is revoked, found nothing")
     place = places.isolated_root(root)
-    owner = TrustStore.of_host(place).revoke(key.lower(), reason, clock())
-    AuditLog.of(place).append("trust-revoke", key=key, signer=owner, reason=reason)
-    console.data(f"key {key} of '{owner}' counts for nothing from now on")
+    owner, whole = TrustStore.of_host(place).revoke(key.lower(), reason, clock())
+    done = f"key {whole[:16]} of '{owner}' counts for nothing from now on"
+    record_change(place, done, "trust-revoke", key=whole, signer=owner, reason=reason)
+    console.data(done)
     console.say("next: airgap trust check")
-    console.document("airgap/trust-revoke/v1", {"key": key, "signer": owner, "reason": reason})
+    console.document("airgap/trust-revoke/v1", {"key": whole, "signer": owner, "reason": reason})
 
 
 def rotate(
@@ -99,9 +103,14 @@ def rotate(
 
 def _make(target: Path, edited: TrustStore) -> None:
     from airgap.envelope import Envelope
+    from airgap.errors import UsageError
     from airgap.files import write_whole
     from airgap.rotation import Rotation
 
+    if target.exists():
+        raise UsageError(
+            f"'{target}' is there already, perhaps with signatures", hint="choose another FILE"
+        )
     statement = Rotation.of_store(edited).to_bytes()
     write_whole(target, Envelope(statement, ()).to_json())
     version = edited.load().version
@@ -112,14 +121,19 @@ def _make(target: Path, edited: TrustStore) -> None:
 
 def _apply(path: Path, root: Path) -> None:
     from airgap import rotation
-    from airgap.accepted import clock
-    from airgap.audit import AuditLog
+    from airgap.accepted import AcceptedFile, clock
+    from airgap.evidence import record_change, refusal_recorded
     from airgap.trust import TrustStore
 
     store = TrustStore.of_host(root)
-    policy = rotation.apply(store, rotation.RotationFile(path).read(), clock())
-    AuditLog.of(root).append("trust-rotate", version=policy.version)
-    console.data(f"{policy.source}: version {policy.version} is in force")
+    with refusal_recorded(root, "trust-rotate", path.name):
+        store.load()  # a host without one is told that, not what its record lacks
+        now = AcceptedFile(root).load().now(clock())
+        policy = rotation.apply(store, rotation.RotationFile(path).read(), now)
+    done = f"{policy.source}: version {policy.version} is in force"
+    record_change(root, done, "trust-rotate", version=policy.version)
+    console.data(done)
+    console.say("next: airgap trust list, and compare with what was decided; airgap trust check")
     console.document("airgap/trust-rotate/v1", {"policy": policy.source, "version": policy.version})
 
 
@@ -137,14 +151,15 @@ def reset_sequence(
     console.configure(quiet=quiet)
     from airgap import places
     from airgap.accepted import AcceptedFile
-    from airgap.audit import AuditLog
+    from airgap.evidence import record_change
 
     place = places.isolated_root(root)
     record = AcceptedFile(place)
     _confirm(yes, "An old bundle can pass for a new one until the next mount. Forget?")
     record.start()
-    AuditLog.of(place).append("trust-reset-sequence")
-    console.data(f"nothing is recorded as accepted: {record.path}")
+    done = f"nothing is recorded as accepted: {record.path}"
+    record_change(place, done, "trust-reset-sequence")
+    console.data(done)
 
 
 def reset_time(yes: Yes = False, root: options.Root = None, quiet: options.Quiet = False) -> None:
@@ -159,14 +174,15 @@ def reset_time(yes: Yes = False, root: options.Root = None, quiet: options.Quiet
     console.configure(quiet=quiet)
     from airgap import places
     from airgap.accepted import AcceptedFile
-    from airgap.audit import AuditLog
+    from airgap.evidence import record_change
 
     place = places.isolated_root(root)
     record = AcceptedFile(place)
     _confirm(yes, "What expired can pass again if this clock is behind. Forget?")
     record.forget_time()
-    AuditLog.of(place).append("trust-reset-time")
-    console.data(f"the time is this host's clock alone: {record.path}")
+    done = f"the time is this host's clock alone: {record.path}"
+    record_change(place, done, "trust-reset-time")
+    console.data(done)
 
 
 def _confirm(yes: bool, question: str) -> None:

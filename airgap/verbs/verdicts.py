@@ -97,16 +97,16 @@ def report_integrity(bundle: OpenBundle, *, deep: bool) -> None:
     )
 
 
-def report_receipt(receipt: Receipt) -> None:
-    """Say what an isolated host did with the bundle."""
+def report_receipt(receipt: Receipt, host: str) -> None:
+    """Say what an isolated host, enrolled here under that name, did with the bundle."""
     outcome = "passed" if receipt.passed else "FAILED"
     console.data(f"{receipt.title}: {receipt.action} {outcome} on {receipt.time}")
     console.data(f"  approval code  {receipt.approval_code}")
     console.data(f"  signed by      {', '.join(receipt.signers)}")
-    console.data(f"  host           {receipt.host}")
+    console.data(f"  host           {host}, key {receipt.host}")
     for rule, reason in receipt.overrides.items():
         console.data(f"  overridden     {rule}: {reason}")
-    console.document("airgap/receipt/v1", asdict(receipt))
+    console.document("airgap/receipt/v1", {**asdict(receipt), "host_name": host})
 
 
 def _depth(deep: bool) -> str:

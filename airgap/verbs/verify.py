@@ -13,7 +13,9 @@ from airgap.verbs import options, verdicts
 if TYPE_CHECKING:
     from airgap.accepted import Overrides
     from airgap.archive import OpenBundle
+    from airgap.decision import Step
     from airgap.evidence import Decision
+    from airgap.trust import TrustStore
     from airgap.verify import VerifiedBundle
 
 Keys = Annotated[
@@ -83,11 +85,18 @@ def verify(
     from airgap.errors import UsageError
 
     overrides = Taken(allow_older, clock_wrong)
-    if integrity_only and (key or receipt or allow_older or clock_wrong):
+    overriding = allow_older is not None or clock_wrong is not None
+    if integrity_only and (key or receipt or explain or overriding):
         raise UsageError(
-            "--integrity-only asks nobody who made the bundle, so it takes no key, receipt or "
-            "override",
+            "--integrity-only asks nobody who made the bundle, so there is no key, receipt, "
+            "override or decision",
             hint=f"airgap verify {bundle} --integrity-only",
+        )
+    if overriding and (key or receipt):
+        raise UsageError(
+            "--allow-older and --clock-wrong override this host's policy, which --key and "
+            "--receipt do not ask",
+            hint=f"airgap verify {bundle}, with either the one or the other",
         )
     if integrity_only:
         _only_integrity(bundle, deep)
@@ -114,7 +123,7 @@ def _by_host(
         head.interruption_told(bundle),
     ):
         verified = decision.verify(source)
-        _check(verified.bundle, decision, deep=deep)
+        _check(verified.bundle, decision.steps, deep=deep)
     evidence = _kept(decision, verified)
     verdicts.report(verified, decision.steps, deep=deep, receipt=evidence)
 
@@ -126,7 +135,7 @@ def _kept(decision: Decision, verified: VerifiedBundle) -> Path | None:
     try:
         return decision.passed(verified)
     except AirgapError as error:
-        console.warn(f"not in the audit log, and without a receipt: {error.message}")
+        console.warn(f"that it was verified is not recorded on this host: {error.message}")
         return None
 
 
@@ -134,30 +143,24 @@ def _by_keys(
     bundle: Path, key: list[Path], root: Path | None, *, deep: bool, explain: bool
 ) -> None:
     """The verdict of the keys that were given; this host is not asked, and records nothing."""
-    from airgap import head, places, volumes
+    from airgap import head, volumes
     from airgap.accepted import clock
-    from airgap.decision import Step
-    from airgap.errors import UsageError
+    from airgap.evidence import refusal_told
     from airgap.policy import policy_of_keys
-    from airgap.trust import TrustStore
     from airgap.verify import verify as decide
 
-    store = TrustStore.of_host(places.isolated_root(root))
-    if store.decides_alone:
-        raise UsageError(
-            f"{store.name} decides alone on this host, and --key is not asked",
-            hint="airgap verify BUNDLE, without --key",
-        )
+    _store_asked(root, key)
     named = ", ".join(f"'{path}'" for path in key)
     policy = policy_of_keys(options.load_public_keys(key), f"the key {named} that you gave")
     steps: list[Step] = []
     with (
         verdicts.explained(steps, wanted=explain),
+        refusal_told(steps),
         volumes.source(bundle) as source,
         head.interruption_told(bundle),
     ):
         verified = decide(source, policy, None, clock(), tell=steps.append)
-        _check(verified.bundle, None, deep=deep)
+        _check(verified.bundle, steps, deep=deep)
     verdicts.report(verified, steps, deep=deep, by_key=True)
     console.warn("this is the verdict of the key that you gave, not of this host's policy")
 
@@ -171,35 +174,57 @@ def _only_integrity(bundle: Path, deep: bool) -> None:
     with volumes.source(bundle) as source:
         envelope = read_head(source)
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
-        _check(opened, None, deep=deep)
+        _check(opened, [], deep=deep)
     verdicts.report_integrity(opened, deep=deep)
 
 
 def _receipt(bundle: Path, path: Path, key: list[Path] | None, root: Path | None) -> None:
     """What an isolated host did with this very bundle, by its signed word."""
-    from airgap import places, receipt, volumes
+    from airgap import receipt, volumes
+    from airgap.accepted import clock
     from airgap.archive import read_head
-    from airgap.policy import RECEIPT
+    from airgap.errors import UntrustedError
+    from airgap.policy import RECEIPT, policy_of_keys
     from airgap.statement import Statement
-    from airgap.trust import TrustStore
 
-    if key:
-        trusted = list(options.load_public_keys(key))
-    else:
-        trusted = TrustStore.of_host(places.isolated_root(root)).load().keys_for(RECEIPT)
+    store = _store_asked(root, key)
+    given = options.load_public_keys(key or [])
+    policy = policy_of_keys(given, "the key that you gave") if key else store.load()
     with volumes.opened(bundle) as source:
         statement = Statement.parse(read_head(source).statement)
-    verdicts.report_receipt(receipt.check(receipt.read(path), statement, trusted))
+    said = receipt.check(receipt.read(path), statement, policy.keys_for(RECEIPT, clock()))
+    host = policy.owner(said.host)
+    verdicts.report_receipt(said, host.name if host else "")
+    if not said.passed:
+        raise UntrustedError(
+            f"that host refused '{said.title}'",
+            rule="receipt.failed",
+            hint="ask there for the refusal: airgap audit show",
+        )
 
 
-def _check(bundle: OpenBundle, decision: Decision | None, *, deep: bool) -> None:
-    from airgap.decision import Step
+def _store_asked(root: Path | None, key: list[Path] | None) -> TrustStore:
+    """This host's trust store. Raises UsageError for --key, where it is the system's."""
+    from airgap import places
+    from airgap.errors import UsageError
+    from airgap.trust import TrustStore as Store
+
+    store = Store.of_host(places.isolated_root(root))
+    if key and store.decides_alone:
+        raise UsageError(
+            f"{store.name} decides alone on this host, and --key is not asked",
+            hint="airgap verify BUNDLE, without --key",
+        )
+    return store
+
+
+def _check(bundle: OpenBundle, steps: list[Step], *, deep: bool) -> None:
+    from airgap.decision import Step as Taken
 
     with console.progress("verify", bundle.table.stored_total) as bar:
         if deep:
             bundle.check_contents(bar.advance)
         else:
             bundle.check_frames(bar.advance)
-    if decision is not None:
-        found = f"{bundle.statement.frames} frames"
-        decision.steps.append(Step("frames", "every byte as signed", found))
+    told = "every byte, file and tar header as signed" if deep else "every byte as signed"
+    steps.append(Taken("frames", told, f"{bundle.statement.frames} frames"))

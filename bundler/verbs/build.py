@@ -81,7 +81,7 @@ def build(
         for named in key or []
     }
     access = access_for(path, ca_bundle)
-    built = build_bundle(wanted, lock, access, out, signers, skip_dry_load or [])
+    built = build_bundle(wanted, lock, access, out, signers, skip_dry_load=skip_dry_load or [])
     _report(built, list(signers))
 
 

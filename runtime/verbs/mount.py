@@ -11,6 +11,7 @@ from airgap.console import console, human_size
 from airgap.verbs import options
 
 if TYPE_CHECKING:
+    from airgap.evidence import Decision
     from airgap.verify import VerifiedBundle
 
 
@@ -52,10 +53,24 @@ def mount(
         verified = decision.verify(source)
         with console.progress("mount", verified.bundle.table.stored_total) as bar:
             where = mounting.mount(locked, verified, decision.accepted, decision.clock, bar.advance)
-    receipt = decision.passed(verified)
+    receipt = _recorded(decision, verified)
     for step in decision.overridden:
         console.warn(f"{step.rule}: {step.found}")
     _report(verified, where, receipt)
+
+
+def _recorded(decision: Decision, verified: VerifiedBundle) -> Path:
+    """The receipt. Raises AirgapError where there is no full record, and says what was done."""
+    from airgap.errors import AirgapError
+
+    try:
+        return decision.passed(verified)
+    except AirgapError as error:
+        raise AirgapError(
+            f"'{verified.bundle.statement.title}' is mounted; but that is not recorded on this "
+            f"host: {error.message}",
+            hint=error.hint or "mend that, then mount it again: it is recorded then",
+        ) from error
 
 
 def _report(verified: VerifiedBundle, where: Path, receipt: Path) -> None:

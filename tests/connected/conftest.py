@@ -11,6 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -94,6 +95,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._reply(send_body=False)
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # the client was killed, or had enough
+            super().handle()
 
     def _reply(self, *, send_body: bool) -> None:
         outer = self.server.outer

@@ -57,9 +57,7 @@ def damaged(demo_site, tmp_path_factory):
         (2, ["build", "demo", "--key", "nobody"]),
     ],
 )
-def test_exit_code_and_one_document(
-    demo_host, demo_site, damaged, tmp_path, code, verb
-):
+def test_exit_code_and_one_document(demo_host, demo_site, damaged, tmp_path, code, verb):
     paths = {
         "BUNDLE": demo_site.bundle,
         "MISSING": tmp_path / "missing.tar.zst",

@@ -14,9 +14,7 @@ import pytest
 pytestmark = pytest.mark.heavy
 
 
-def test_the_whole_isolated_side_in_an_empty_network(
-    demo_site, jfk, empty_network, tmp_path
-):
+def test_the_whole_isolated_side_in_an_empty_network(demo_site, jfk, empty_network, tmp_path):
     """As real commands, in one namespace with no interface up, no HOME and no download cache."""
     stick = tmp_path / "stick"
     shutil.copytree(demo_site.bundle.parent, stick)
@@ -77,9 +75,7 @@ def test_strace_sees_no_way_to_a_network_after_it_was_left(demo_host, jfk, strac
     assert done.returncode == 0, done.stderr
     assert "ask what you can do for your country" in done.stdout.replace("\n", " ")
     lines = log.read_text(errors="replace").splitlines()
-    (left,) = (
-        number for number, line in enumerate(lines) if '"Running in OFFLINE mode' in line
-    )
+    (left,) = (number for number, line in enumerate(lines) if '"Running in OFFLINE mode' in line)
     before, after = lines[:left], lines[left + 1 :]
     assert any(INTERNET.search(line) for line in before)  # the witness does see attempts
     assert any("Model loaded successfully" in line for line in after)

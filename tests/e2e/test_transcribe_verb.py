@@ -124,9 +124,7 @@ def test_one_flipped_byte_of_the_mounted_model_is_refused(
     assert host.airgap("transcribe", jfk).code == 0
 
 
-def test_a_stranger_in_the_models_folder_is_refused_by_path(
-    make_host, demo_site, jfk, model_file
-):
+def test_a_stranger_in_the_models_folder_is_refused_by_path(make_host, demo_site, jfk, model_file):
     host = make_host()
     assert host.airgap("mount", demo_site.bundle).code == 0
     model_file(host).with_name("preprocessor_config.json").write_text('{"feature_size": 80}')
@@ -151,9 +149,7 @@ SWAPS = textwrap.dedent("""
 """)
 
 
-def test_a_model_swapped_after_it_was_hashed_changes_nothing(
-    make_host, demo_site, jfk, model_file
-):
+def test_a_model_swapped_after_it_was_hashed_changes_nothing(make_host, demo_site, jfk, model_file):
     """RAUC CVE-2020-25860's class, at the last step: what was hashed is what the engine gets."""
     host = make_host()
     assert host.airgap("mount", demo_site.bundle).code == 0

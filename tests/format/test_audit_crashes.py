@@ -270,7 +270,6 @@ def test_a_hundred_kills(log, slowly):
                 time.sleep(0.0003)
             return len(data)
 
-        random.seed(1)
         acknowledged = 0
         for kill in range(100):
             reading, writing = os.pipe()
@@ -283,23 +282,20 @@ def test_a_hundred_kills(log, slowly):
                     log.append("verify", number=acknowledged)
                     os.write(writing, b"%10d" % acknowledged)
             os.close(writing)
-            time.sleep(random.uniform(0.005, 0.03))
+            for _ in range(random.randint(1, 3)):  # however slow this machine is
+                acknowledged = int(os.read(reading, 10))
+            time.sleep(random.uniform(0, 0.003))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            said = b""
-            while chunk := os.read(reading, 1 << 16):
-                said += chunk
+            while said := os.read(reading, 10):
+                acknowledged = int(said)
             os.close(reading)
-            if said:
-                acknowledged = int(said[-10:])
-            if log.path.stat().st_size:
-                verdict = log.verify()
-                assert verdict.defect is None, verdict
-                lines = [one for one, _raw in log.lines(10_000) if one and one.event == "verify"]
-                if acknowledged:
-                    last = lines[-1].facts["number"]
-                    assert acknowledged <= last <= acknowledged + 1, (acknowledged, last)
-                    acknowledged = last
+            verdict = log.verify()
+            assert verdict.defect is None, verdict
+            lines = [one for one, _raw in log.lines(10_000) if one and one.event == "verify"]
+            last = lines[-1].facts["number"]
+            assert acknowledged <= last <= acknowledged + 1, (acknowledged, last)
+            acknowledged = last
         """,
     )
     log.append("mount")
@@ -307,9 +303,9 @@ def test_a_hundred_kills(log, slowly):
     assert verdict.defect is None
     numbers = [line.facts["number"] for line, _ in log.lines(100_000) if line.event == "verify"]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert len(numbers) > 50
+    assert len(numbers) >= 100
     if slowly:
-        assert len(verdict.recovered) > 10, "no kill came in the middle of a line"
+        assert verdict.recovered, "no kill came in the middle of a line"
 
 
 def test_an_event_is_durable_before_append_returns(log):

@@ -274,6 +274,8 @@ BAD_PATHS = {
     "angle": "hf/<x>",
     "pipe": "hf/a|b",
     "trailing dot": "hf/x.",
+    "device": "hf/Aux.txt",
+    "device as a folder": "hf/lpt1/x",
     "trailing space": "hf/x ",
     "trailing dot of a folder": "hf/x./y",
     "256 bytes": "hf/" + "x" * 256,

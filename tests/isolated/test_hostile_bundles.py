@@ -137,7 +137,7 @@ def test_a_bundle_that_nobody_signed(refused, write):
 
 
 def test_a_bundle_that_a_stranger_signed(refused, write, bob):
-    refused(write("bad", people=(bob,), sequence=8), "policy.threshold", "not trusted here")
+    refused(write("bad", people=(bob,), sequence=8), "policy.threshold", "not known here")
 
 
 def test_a_second_signer_is_wanted(host, write, alice, bob, snapshot):

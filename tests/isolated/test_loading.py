@@ -110,9 +110,7 @@ def test_a_file_that_was_added_is_not_loaded_by_path(opened, model_bin):
     with pytest.raises(DamagedError) as caught:
         loading.folder(opened, opened.artifact("asr", None))
     assert caught.value.rule == "mount.stranger"
-    assert caught.value.message == (
-        f"'{stranger}' is in the model's folder, and nobody signed it"
-    )
+    assert caught.value.message == (f"'{stranger}' is in the model's folder, and nobody signed it")
 
 
 def test_a_file_that_was_added_is_no_part_of_the_buffers(opened, model_bin):

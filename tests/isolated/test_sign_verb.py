@@ -166,9 +166,7 @@ def elsewhere(tmp_path):
 
 
 def openssl(*arguments):
-    return subprocess.run(
-        ["openssl", *map(str, arguments)], capture_output=True, check=True
-    ).stdout
+    return subprocess.run(["openssl", *map(str, arguments)], capture_output=True, check=True).stdout
 
 
 @pytest.mark.parametrize("algorithm", ["ed25519", "p384"])
@@ -302,9 +300,7 @@ def test_a_signing_that_died_is_mended_by_the_next(host, bundle, carol, where, t
     assert len(head(bundle).signatures) == 4
 
 
-def test_half_a_new_signature_and_half_an_old_one_is_mended_too(
-    host, unsigned, carol, tmp_path
-):
+def test_half_a_new_signature_and_half_an_old_one_is_mended_too(host, unsigned, carol, tmp_path):
     """A key that signs anew: the torn head is canonical, and only its signature is worthless."""
     trust_carol(host, tmp_path)
     key = tmp_path / "keys" / "carol.ecdsa-p384.key"

@@ -1,15 +1,18 @@
 """Who gets in, and how much: keys, TLS, limits, slow clients, the spool."""
 
+import io
 import json
 import os
 import socket
 import ssl
 import stat
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,16 @@ def upload(content: bytes) -> bytes:
     return POST + FORM + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def wav(*, seconds: int) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(8000)
+        file.writeframes(b"\x80" * (8000 * seconds))
+    return buffer.getvalue()
+
+
 # --- keys ------------------------------------------------------------------------------------
 
 
@@ -112,10 +125,10 @@ def test_beyond_loopback_with_the_operators_word(serve: Callable[..., Any]) -> N
 
 
 def test_what_cannot_be_served_is_refused_before_anything_is_bound(
-    own_site: Any, place: Any, tmp_path: Path
+    own_site: Any, fresh_place: Callable[[], Any], tmp_path: Path
 ) -> None:
     for machine, options, message in (
-        (place, (), "expected one bundle mounted in"),
+        (fresh_place(), (), "expected one bundle mounted in"),
         (own_site.place, ("--model", "large-v3"), "expected 'large-v3' of the role asr"),
         (own_site.place, ("--bundle", "ward"), "expected 'ward' mounted in"),
         (own_site.place, ("--host", "192.0.2.1"), "cannot listen on 192.0.2.1"),
@@ -135,7 +148,7 @@ def test_what_cannot_be_served_is_refused_before_anything_is_bound(
 def test_model_size_picks_the_model(own_site: Any, serve: Callable[..., Any]) -> None:
     assert serve(MODEL_SIZE="tiny.en").wait_until_ready()
     refused = subprocess.run(
-        ["airgap", "serve", "--port", "0"],
+        [sys.executable, "-m", "airgap", "serve", "--port", "0"],
         env={**own_site.place.environment(), "MODEL_SIZE": "large-v3"},
         capture_output=True,
         check=False,
@@ -200,9 +213,9 @@ def test_tls_and_a_new_certificate_by_sighup(
 
 
 @pytest.fixture
-def narrow(serve: Callable[..., Any]) -> Iterator[Any]:
+def narrow(serve: Callable[..., Any]) -> Any:
     """A server with narrow limits."""
-    yield serve(
+    return serve(
         *("--max-upload", 2, "--memory", 1, "--max-minutes", 1),
         *("--queue", 2, "--concurrency", 2, "--per-caller", 2, "--upload-seconds", 3),
     ).wait_until_ready()
@@ -220,8 +233,8 @@ def test_limits(narrow: Any, own_site: Any) -> None:
     assert b"413" in answered.split(b"\r\n")[0]
     assert b'"code":"upload_too_large"' in answered
 
-    long = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x40\x1f\0\0\x40\x1f\0\0\1\0\x08\0data\xff\xff\xff\xff"
-    answered = answer_of(send(narrow, upload(long + b"\x80" * (8000 * 90))))
+    long = wav(seconds=90)
+    answered = answer_of(send(narrow, upload(long)))
     assert b"400" in answered.split(b"\r\n")[0]
     assert b"'a.wav' is longer than 0 h 01 min" in answered
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import http.client
+import io
 import json
 import shutil
 import signal
@@ -9,6 +10,7 @@ import socket
 import time
 import urllib.request
 import uuid
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,18 +29,17 @@ def client(server: Any) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
 
 
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - loopback
+        return str(answer.read().decode())
+
+
 def metric(server: Any, name: str) -> float:
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=30) as answer:  # noqa: S310
-        text = answer.read().decode()
-    return sum(
-        float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)
-    )
+    lines = get(f"{server.url}/metrics").splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
 def wav_of(samples: Any) -> bytes:
-    import io  # noqa: PLC0415
-    import wave  # noqa: PLC0415
-
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
@@ -64,11 +65,9 @@ def begin(server: Any, recording: Path, *, stream: bool = False) -> http.client.
         body += (
             f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         )
-    body += (
-        f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'.encode()
-        + recording.read_bytes()
-        + f"\r\n--{mark}--\r\n".encode()
-    )
+    opening = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"'
+    body += f"{opening}\r\n\r\n".encode() + recording.read_bytes()
+    body += f"\r\n--{mark}--\r\n".encode()
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=120)
     kind = {"Content-Type": f"multipart/form-data; boundary={mark}"}
     connection.request("POST", "/v1/audio/transcriptions", body, kind)
@@ -195,19 +194,15 @@ def test_sigterm_while_loading(serve: Callable[..., Any]) -> None:
     assert server.process.wait(60) in {0, -signal.SIGTERM}
 
 
-def test_before_it_is_ready_it_says_so(serve: Callable[..., Any]) -> None:
+def test_before_it_is_ready_it_says_so(serve: Callable[..., Any], jfk: Path) -> None:
     server = serve()
-    seen = set()
-    while not server.said("ready"):
-        try:
-            urllib.request.urlopen(f"{server.url}/ready", timeout=30).close()  # noqa: S310
-        except urllib.error.HTTPError as error:
-            with error:
-                assert error.code == 503
-                seen.add(json.loads(error.read())["error"]["code"])
-                assert error.headers["retry-after"] == "5"
-        time.sleep(0.05)
-    assert seen == {"loading"}
+    with client(server) as early, pytest.raises(openai.InternalServerError) as caught:
+        early.audio.transcriptions.create(file=jfk, model="whisper-1")
+    assert (caught.value.status_code, caught.value.code) == (503, "loading")
+    assert caught.value.response.headers["retry-after"] == "5"
+    server.wait_until_ready()
+    with client(server) as late:
+        assert "country" in late.audio.transcriptions.create(file=jfk, model="whisper-1").text
 
 
 # --- another mount ---------------------------------------------------------------------------
@@ -263,7 +258,7 @@ def test_a_mount_that_is_not_what_was_signed_changes_nothing(
     server.wait_for(lambda: metric(server, 'airgap_reloads_total{outcome="failed"}') == 2)
     with client(server) as one:
         assert "country" in one.audio.transcriptions.create(file=jfk, model="whisper-1").text
-    told = json.loads(urllib.request.urlopen(f"{server.url}/v1/inventory", timeout=30).read())  # noqa: S310, SIM115
+    told = json.loads(get(f"{server.url}/v1/inventory"))
     assert told["verdict"]["generation"] == 1
 
 

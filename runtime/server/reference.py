@@ -1,0 +1,73 @@
+"""docs/api.md, from the API's own document: `python -m runtime.server.reference > docs/api.md`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from runtime.engine.scheduler import Scheduler
+from runtime.server import application, page
+from runtime.server.application import House
+from runtime.server.keys import Keys
+from runtime.server.limits import Limits
+from runtime.server.metrics import Metrics
+from runtime.server.places import Places
+from runtime.server.service import Service, Source
+
+_HEAD = """\
+# The transcription API
+
+Made from the code by `python -m runtime.server.reference`; the same is served at `/docs`, without any
+asset from outside, and at `/openapi.json`.
+
+It is OpenAI's audio API: point a client at it with `base_url`. Errors have OpenAI's shape,
+`{"error": {"message", "type", "param", "code"}}`. Every answer carries `X-Request-Id` (the request's own
+where it sent one), and `X-Airgap-Damaged-Packets` where packets of a recording did not decode.
+"""
+
+
+def text() -> str:
+    """The whole file."""
+    document = _document()
+    return "\n".join([_HEAD, *map(_section, page.operations(document))])
+
+
+def _document() -> dict[str, object]:
+    """The API's document; nothing is loaded for it."""
+    bounds, metrics = Limits(), Metrics()
+    scheduler = Scheduler(1, bounds.concurrency)
+    nowhere = Path("/nonexistent")
+    house = House(
+        Service(Source(nowhere), metrics),
+        scheduler,
+        Keys({}, nowhere),
+        Places(bounds),
+        bounds,
+        metrics,
+    )
+    try:
+        return application.api(house).openapi()
+    finally:
+        scheduler.close(1)
+
+
+def _section(one: page.Operation) -> str:
+    parts = [f"## {one.summary}", f"`{one.method} {one.path}`", one.about]
+    if one.fields:
+        rows = [
+            f"| `{field.name}`{' (needed)' if field.needed else ''} | {_cell(field.kind)} "
+            f"| {_cell(field.about)} |"
+            for field in one.fields
+        ]
+        parts.append("\n".join(["| field | values; default | |", "|---|---|---|", *rows]))
+    rows = [f"| {status} | {_cell(about)} |" for status, about in one.answers.items()]
+    parts.append("\n".join(["| answer | |", "|---|---|", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(words: str) -> str:
+    return words.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())

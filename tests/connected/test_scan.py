@@ -1,0 +1,556 @@
+"""Malicious models, made here: each is found, and what honest models hold passes."""
+
+from __future__ import annotations
+
+import collections
+import gzip
+import io
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import tarfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from picklescan.scanner import scan_file_path
+
+from bundler.scan import pickles
+from bundler.scan.allowed import GLOBALS
+from bundler.scan.files import judge_file
+from bundler.scan.findings import Severity
+
+
+class Runs:
+    """What runs a command when it is unpickled."""
+
+    def __init__(self, call: Any, *arguments: Any) -> None:
+        self._made = (call, arguments)
+
+    def __reduce__(self) -> Any:
+        return self._made
+
+
+def evil(protocol: int = 2) -> bytes:
+    return pickle.dumps(Runs(os.system, "true"), protocol)
+
+
+def good(protocol: int = 2) -> bytes:
+    return pickle.dumps(collections.OrderedDict(a=[1, 2.5], b="text"), protocol)
+
+
+def torch_zip(data: bytes, **more: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/data/0", b"\x80\x02" + bytes(range(200)))
+        archive.writestr("archive/version", "3\n")
+        for name, content in more.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def twice() -> bytes:
+    """torch reads the first of two members, Python's zipfile the last."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, warnings.catch_warnings(action="ignore"):
+        archive.writestr("archive/data.pkl", evil())
+        archive.writestr("archive/data.pkl", good())
+    return buffer.getvalue()
+
+
+def tarred(*members: tuple[str, bytes], mode: str = "w") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+NEMO_CONFIG = b"""\
+sample_rate: 16000
+preprocessor:
+  _target_: nemo.collections.asr.modules.AudioToMelSpectrogramPreprocessor
+encoder:
+  _target_: nemo.collections.asr.modules.ConvASREncoder
+target: nemo.collections.asr.models.label_models.EncDecSpeakerLabelModel
+"""
+
+
+def nemo(
+    *more: tuple[str, bytes], config: bytes = NEMO_CONFIG, weights: bytes | None = None
+) -> bytes:
+    held = torch_zip(good()) if weights is None else weights
+    return tarred(("./model_config.yaml", config), ("./model_weights.ckpt", held), *more)
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> bytes:
+    buffer = io.BytesIO(nemo())
+    with tarfile.open(fileobj=buffer, mode="a") as archive:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        archive.addfile(info)
+    return buffer.getvalue()
+
+
+def safetensors(header: dict[str, Any], data: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def tensor(start: int, stop: int) -> dict[str, Any]:
+    return {"dtype": "F32", "shape": [(stop - start) // 4], "data_offsets": [start, stop]}
+
+
+def ct2(*, length: int = 8, tail: bytes = b"", alias: bytes = b"w\0") -> bytes:
+    def text(value: bytes) -> bytes:
+        return struct.pack("<H", len(value)) + value
+
+    variable = text(b"w\0") + struct.pack("<BIBI", 1, 2, 0, length) + bytes(8)
+    aliases = struct.pack("<I", 1) + text(b"v\0") + text(alias)
+    return (
+        struct.pack("<I", 6)
+        + text(b"WhisperSpec\0")
+        + struct.pack("<II", 3, 1)
+        + variable
+        + (aliases + tail)
+    )
+
+
+def npy(kind: str, shape: str, data: bytes) -> bytes:
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(
+        117
+    )
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header + b"\n" + data
+
+
+def zipped(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def changed(content: bytes, old: bytes, new: bytes, *, count: int = 1) -> bytes:
+    assert old in content
+    return content.replace(old, new, count)
+
+
+def stack_global(module: bytes, name: bytes, tail: bytes) -> bytes:
+    def text(value: bytes) -> bytes:
+        return b"\x8c" + bytes([len(value)]) + value
+
+    return b"\x80\x04" + text(module) + text(name) + b"\x93" + tail
+
+
+def memoised_global() -> bytes:
+    """`os.system` put together from the memo, not from the opcodes before it."""
+    return b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x9400h\x00h\x01\x93\x8c\x04true\x85R."
+
+
+def legacy_torch(data: bytes) -> bytes:
+    protocol = 2
+    system = {"protocol_version": 1001, "little_endian": True}
+    return b"".join(
+        (
+            pickle.dumps(pickles.LEGACY_MAGIC, protocol),
+            pickle.dumps(1001, protocol),
+            pickle.dumps(system, protocol),
+            data,
+            pickle.dumps(["0"], protocol),
+            struct.pack("<Q", 4) + os.urandom(16),
+        )
+    )
+
+
+DANGERS: dict[str, tuple[str, bytes, str, str]] = {
+    **{
+        f"a pickle of protocol {protocol}": ("w.bin", evil(protocol), "pickle.global", "system")
+        for protocol in range(6)
+    },
+    "in torch's zip": ("w.pt", torch_zip(evil()), "pickle.global", "system"),
+    "in torch's old format": ("w.pt", legacy_torch(evil()), "pickle.global", "system"),
+    "in another member": ("w.pt", torch_zip(good(), x=evil()), "pickle.global", "system"),
+    "without the name of a pickle": ("readme", evil(), "pickle.global", "system"),
+    "in a nested zip": (
+        "w.pt",
+        torch_zip(good(), inner=torch_zip(evil())),
+        "pickle.global",
+        "system",
+    ),
+    "in a .nemo": ("m.nemo", nemo(weights=torch_zip(evil())), "pickle.global", "system"),
+    "in a compressed .nemo": (
+        "m.nemo",
+        gzip.compress(nemo(weights=torch_zip(evil()))),
+        "pickle.global",
+        "system",
+    ),
+    "in an array of NumPy's": (
+        "w.npz",
+        zipped(**{"a.npy": npy("|O", "(1,)", evil())}),
+        "numpy.header",
+        "objects",
+    ),
+    "a second pickle": ("w.bin", good() + evil(), "pickle.global", "system"),
+    "several harmless pickles": ("w.bin", good() + good(), "pickle.several", "2 pickles"),
+    "something behind a pickle": (
+        "w.bin",
+        good() + b"\xff\xfe\xfd",
+        "pickle.unreadable",
+        "behind pickle 1",
+    ),
+    "a name from the memo": ("w.bin", memoised_global(), "pickle.global", "posix.system"),
+    "a computed name": (
+        "w.bin",
+        b"\x80\x04\x8c\x05posix\x85\x8c\x06system\x93.",
+        "pickle.trick",
+        "computes the name",
+    ),
+    "an allowed module's other name": (
+        "w.bin",
+        stack_global(b"torch.serialization", b"os.system", b"\x8c\x04true\x85R."),
+        "pickle.global",
+        "torch.serialization.os.system",
+    ),
+    "torch's own unpickler": (
+        "w.bin",
+        stack_global(b"torch.storage", b"_load_from_bytes", b"C\x01.\x85R."),
+        "pickle.global",
+        "_load_from_bytes",
+    ),
+    "a call of what was called": (
+        "w.bin",
+        stack_global(b"collections", b"OrderedDict", b")R)R."),
+        "pickle.trick",
+        "calls something that it computed",
+    ),
+    "a state set on a class": (
+        "w.bin",
+        stack_global(b"collections", b"OrderedDict", b"}b."),
+        "pickle.trick",
+        "changes 'collections.OrderedDict' itself",
+    ),
+    "an instance of protocol 0": (
+        "w.bin",
+        b"(S'true'\nios\nsystem\n.",
+        "pickle.global",
+        "os.system",
+    ),
+    "a name with an escape": (
+        "w.bin",
+        b"cos\nsys\\x74em\n(S'true'\ntR.",
+        "pickle.trick",
+        "backslash",
+    ),
+    "an extension": ("w.bin", b"\x80\x02\x82\x01)R.", "pickle.trick", "extension"),
+    "a pickle that breaks off after it ran": ("w.bin", evil()[:-1], "pickle.global", "system"),
+    "a pickle that cannot be followed": (
+        "w.bin",
+        b"\x80\x04\xff\xff",
+        "pickle.unreadable",
+        "followed",
+    ),
+    "pip by its module": (
+        "w.bin",
+        stack_global(b"pip._internal", b"main", b"]\x85R."),
+        "pickle.global",
+        "pip._internal.main",
+    ),
+    "a wrong checksum": (
+        "w.pt",
+        changed(torch_zip(evil()), zlib.crc32(evil()).to_bytes(4, "little"), b"abcd"),
+        "zip.broken",
+        "checksum",
+    ),
+    "a name that differs": (
+        "w.pt",
+        changed(torch_zip(evil()), b"archive/data.pkl", b"archive/data.txt"),
+        "zip.broken",
+        "and header",
+    ),
+    "a member twice": ("w.pt", twice(), "zip.twice", "is in it 2 times"),
+    "a program of TorchScript": (
+        "w.pt",
+        torch_zip(good(), **{"archive/code/__torch__.py": b"def f(): pass"}),
+        "zip.torchscript",
+        "TorchScript",
+    ),
+    "a zip cut short": ("w.pt", torch_zip(good())[:-30], "zip.broken", "broken"),
+    "a zip behind something": ("w.zip", b"PK\x05\x06" + torch_zip(good()), "zip.prefix", "before"),
+    "a way out of a .nemo": ("m.nemo", nemo(("../../evil", b"x")), "tar.traversal", "'..'"),
+    "an absolute name": ("m.nemo", nemo(("/etc/cron.d/evil", b"x")), "tar.traversal", "part ''"),
+    "a link": ("m.nemo", link("x", "/etc"), "tar.link", "link to '/etc'"),
+    "a hard link": ("m.nemo", link("x", "/etc/passwd", tarfile.LNKTYPE), "tar.link", "link to"),
+    "a device": ("m.nemo", link("x", "", tarfile.CHRTYPE), "tar.device", "neither a file"),
+    "a configuration twice": (
+        "m.nemo",
+        nemo(("model_config.yaml", NEMO_CONFIG)),
+        "tar.twice",
+        "'model_config.yaml' is in it 2 times",
+    ),
+    "something behind a tar": (
+        "m.nemo",
+        nemo() + tarred(("x", b"x")),
+        "tar.behind",
+        "behind its end",
+    ),
+    "torch's oldest format": (
+        "w.tar",
+        tarred(("pickle", good()), ("storages", b""), ("tensors", b"")),
+        "tar.old-torch",
+        "oldest format",
+    ),
+    "a class of Hydra's": (
+        "m.nemo",
+        nemo(config=b"x:\n  _target_: os.system\n  command: id\n"),
+        "config.target",
+        "'x._target_' has 'os.system' called",
+    ),
+    "a class through an allowed module": (
+        "c.yaml",
+        b"x: {_target_: nemo.collections.asr.modules.os.system}\n",
+        "config.target",
+        "nemo.collections.asr.modules.os.system",
+    ),
+    "a class of NeMo's key": (
+        "c.yaml",
+        b"target: subprocess.Popen\n",
+        "config.target",
+        "subprocess.Popen",
+    ),
+    "a class by an alias": (
+        "config.yaml",
+        b"a: &a {name: os.system}\npipeline: *a\n",
+        "config.target",
+        "'pipeline.name' has 'os.system' called",
+    ),
+    "a pipeline of pyannote's": (
+        "config.yaml",
+        b"pipeline:\n  name: evil.Pipeline\n",
+        "config.target",
+        "evil.Pipeline",
+    ),
+    "a preprocessor of pyannote's": (
+        "config.yaml",
+        (
+            b"pipeline:\n  name: pyannote.audio.pipelines.SpeakerDiarization\n"
+            b"preprocessors:\n  audio:\n    name: os.system\n"
+        ),
+        "config.target",
+        "'preprocessors.audio.name'",
+    ),
+    "a tag of YAML": (
+        "c.yaml",
+        b"x: !!python/object/apply:os.system [id]\n",
+        "config.tag",
+        "os.system",
+    ),
+    "aliases that grow": (
+        "c.yaml",
+        b"a0: &a0 [x,x]\n"
+        + b"".join(
+            b"a%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 12)
+        ),
+        "config.unreadable",
+        "cannot be read",
+    ),
+    "code on the hub": (
+        "config.json",
+        b'{"auto_map": {"AutoModel": "modeling.Model"}}',
+        "config.remote-code",
+        "modeling.Model",
+    ),
+    "JSON that is none": ("config.json", b"{", "config.unreadable", "JSON"),
+    "a script": ("run.txt", b"#!/bin/sh\nid\n", "file.program", "script"),
+    "a program": ("lib.bin", b"\x7fELF" + bytes(60), "file.program", "ELF"),
+    "code by its name": ("modeling.py", b"import os", "file.program", "code"),
+    "safetensors that overlap": (
+        "m.safetensors",
+        safetensors({"a": tensor(0, 8), "b": tensor(4, 12)}, bytes(12)),
+        "safetensors.header",
+        "overlap",
+    ),
+    "safetensors with a gap at the end": (
+        "m.safetensors",
+        safetensors({"a": tensor(0, 8)}, bytes(12)),
+        "safetensors.header",
+        "end at byte 8",
+    ),
+    "safetensors that claim much": (
+        "m.safetensors",
+        struct.pack("<Q", 1 << 62) + b"{}",
+        "safetensors.header",
+        "claims",
+    ),
+    "CTranslate2 cut short": ("model.bin", ct2()[:-9], "ctranslate2.header", "cut short"),
+    "CTranslate2 with a false length": (
+        "model.bin",
+        ct2(length=1 << 30),
+        "ctranslate2.header",
+        "shape needs",
+    ),
+    "CTranslate2 and more": ("model.bin", ct2(tail=b"x"), "ctranslate2.header", "end at byte"),
+    "CTranslate2 with a false alias": (
+        "model.bin",
+        ct2(alias=b"q\0"),
+        "ctranslate2.header",
+        "not there",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "rule", "said"), DANGERS.values(), ids=DANGERS)
+def test_a_danger_is_found(name: str, content: bytes, rule: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    before = sorted(tmp_path.rglob("*"))
+    judged = judge_file(path, f"hf/{name}")
+    found = [one for one in judged.findings if one.rule == rule]
+    assert found, judged.findings
+    assert any(said in one.reason for one in found), found
+    assert all(one.severity is Severity.DANGER for one in found)
+    assert all(one.place.startswith(f"hf/{name}") and one.fix for one in found)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+HARMLESS: dict[str, tuple[str, bytes, str]] = {
+    "torch's zip": ("w.pt", torch_zip(good()), "zip"),
+    "torch's old format": ("w.bin", legacy_torch(good()), "pickle"),
+    "NeMo": ("m.nemo", nemo(), "tar"),
+    "NeMo, compressed": ("m.nemo", gzip.compress(nemo()), "tar, compressed"),
+    "safetensors": (
+        "m.safetensors",
+        safetensors({"__metadata__": {"a": "b"}, "a": tensor(0, 8)}, bytes(8)),
+        "safetensors",
+    ),
+    "CTranslate2": ("model.bin", ct2(), "ctranslate2"),
+    "NumPy": ("w.npz", zipped(**{"a.npy": npy("<f4", "(2, 1)", bytes(8))}), "zip"),
+    "a tokenizer": ("tokenizer.json", b'{"model": {"vocab": {"http://": 1, "/usr/": 2}}}', "json"),
+    "pyannote": (
+        "config.yaml",
+        (
+            b"version: 4.0.0\npipeline:\n  name: pyannote.audio.pipelines.SpeakerDiarization\n"
+            b"  params: {segmentation: $model/segmentation, clustering: VBxClustering}\n"
+        ),
+        "yaml",
+    ),
+    "a licence": ("LICENSE", "Ω licence".encode() * 200, "text"),
+    "sound": ("a.wav", b"RIFF" + bytes(60), "wav"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "kind"), HARMLESS.values(), ids=HARMLESS)
+def test_what_is_harmless_passes(name: str, content: bytes, kind: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    judged = judge_file(tmp_path / name, name)
+    assert judged.findings == ()
+    assert judged.kind == kind
+
+
+CAUTIONS: dict[str, tuple[str, bytes, str]] = {
+    "an address": ("c.yaml", b"url: https://example.org/model\n", "config.address"),
+    "an absolute path": ("c.json", b'{"path": "/data/train.json"}', "config.path"),
+    "a repository": (
+        "config.yaml",
+        (
+            b"pipeline:\n  name: pyannote.audio.pipelines.SpeakerDiarization\n"
+            b"  params: {segmentation: pyannote/segmentation-3.0}\n"
+        ),
+        "config.repository",
+    ),
+    "an unknown kind": ("x.onnx", b"\x08\x07\x12\x00\xff\x00", "file.unknown"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "rule"), CAUTIONS.values(), ids=CAUTIONS)
+def test_a_caution_is_told(name: str, content: bytes, rule: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    (found,) = judge_file(tmp_path / name, name).findings
+    assert (found.rule, found.severity) == (rule, Severity.CAUTION)
+
+
+def test_many_cautions_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(json.dumps([f"/data/{i}/x" for i in range(99)]))
+    found = judge_file(tmp_path / "c.json", "c.json").findings
+    assert len(found) == 21
+    assert any(one.reason == "and 79 more like these" for one in found)
+
+
+def test_judging_runs_nothing(tmp_path: Path) -> None:
+    """The very sample does run when it is unpickled: it is no dud."""
+    canary = tmp_path / "canary"
+    sample = pickle.dumps(Runs(os.system, f"touch {canary}"), 2)
+    for name, content in (
+        ("w.bin", sample),
+        ("w.pt", torch_zip(sample)),
+        ("m.nemo", nemo(weights=torch_zip(sample))),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert judge_file(tmp_path / name, name).findings
+    assert not canary.exists()
+    run = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))"
+    subprocess.run([sys.executable, "-c", run, tmp_path / "w.bin"], check=True)
+    assert canary.exists()
+
+
+EVASIONS = (
+    "in a nested zip",
+    "in a compressed .nemo",
+    "a member twice",
+    "torch's own unpickler",
+    "an allowed module's other name",
+    "a call of what was called",
+    "a state set on a class",
+    "an extension",
+    "a program of TorchScript",
+)
+"""Samples that picklescan 1.0.5 lets pass. Where it learns, this list shrinks."""
+
+
+def is_stopped_by_picklescan(path: Path) -> bool:
+    result = scan_file_path(str(path))
+    return bool(result.infected_files or result.scan_err)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Callable[[str], Path]:
+    def write(case: str) -> Path:
+        name, content, _, _ = DANGERS[case]
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("case", ["a pickle of protocol 2", "in torch's zip", "a second pickle"])
+def test_the_maintained_scanner_sees_the_plain_ones(
+    case: str, sample: Callable[[str], Path]
+) -> None:
+    assert is_stopped_by_picklescan(sample(case))
+
+
+@pytest.mark.parametrize("case", EVASIONS)
+def test_evasions_of_the_maintained_scanner_are_found_here(
+    case: str, sample: Callable[[str], Path]
+) -> None:
+    path = sample(case)
+    assert not is_stopped_by_picklescan(path)
+    assert any(one.severity is Severity.DANGER for one in judge_file(path, path.name).findings)
+
+
+def test_the_allow_list_is_of_exact_names() -> None:
+    assert all(module and name and "." not in name for module, name in GLOBALS)
+    forbidden = {"os", "posix", "subprocess", "sys", "importlib", "runpy", "pickle", "shutil"}
+    assert not forbidden & {module.partition(".")[0] for module, _ in GLOBALS}
+    assert not {"eval", "exec", "getattr", "__import__", "open"} & {name for _, name in GLOBALS}
