@@ -56,7 +56,7 @@ lock: $(VENV)/installed-dev
 		| $(COMPILE) $(UPGRADE) --output-file requirements/build.txt -
 	$(COMPILE) $(UPGRADE) --extra dev --output-file requirements/dev.txt pyproject.toml
 	$(COMPILE) --constraint requirements/dev.txt --extra bundler --extra cpu \
-		--output-file requirements/ship.txt pyproject.toml
+		--extra s3 --extra server --output-file requirements/ship.txt pyproject.toml
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/base.txt pyproject.toml
 
 clean:

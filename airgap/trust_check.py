@@ -45,6 +45,13 @@ def concerns(policy: Policy, now: datetime) -> list[Concern]:
     return found
 
 
+def in_days(left: timedelta) -> str:
+    """How long something still lasts, as a person says it."""
+    if left < timedelta(1):
+        return "in less than a day"
+    return f"in {left.days} days" if left.days > 1 else "in 1 day"
+
+
 def _able(policy: Policy, role: str, now: datetime) -> list[str]:
     """The signers who have a key that counts in `role` for each algorithm demanded of them."""
     return [
@@ -78,5 +85,5 @@ def _expiries(policy: Policy, name: str, now: datetime) -> list[Concern]:
         if left <= timedelta(0):
             found.append(Concern(f"{short}: expired on {key.expires}"))
         elif left <= AHEAD:
-            found.append(Concern(f"{short}: expires on {key.expires}, in {left.days} days"))
+            found.append(Concern(f"{short}: expires on {key.expires}, {in_days(left)}"))
     return found

@@ -2,7 +2,7 @@
 
     python benchmarks/fetch.py [--size MB] [--runs N]
 
-Every contender downloads the same random file of its own process's choosing into an empty folder.
+Every contender downloads the same random file into an empty folder, in a process of its own.
 Ours also checks every byte and makes it durable; `curl && sha256sum` checks as well, curl and
 `hf download` do not. The page cache is warm for all.
 """
@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import Contender
+from measure import Contender, interleaved
 
 from bundler.lock import Lock, LockedFile, LockedModel, lock_path
 from bundler.profile import Profile
@@ -118,13 +118,14 @@ def contenders(folder: Path, port: int, size: int) -> list[Contender]:
 
     here = Path(sys.executable).parent
     curl = f"curl -sSf -o {out}/{FILE} {url}"
+    checked = f"{curl} && sha256sum {out}/{FILE} > {out}/sum"
     hf = (here / "hf", "download", REPOSITORY, FILE, "--revision", COMMIT, "--local-dir", out)
     commands: dict[str, tuple[str | Path, ...] | str] = {
         "airgap fetch": (here / "airgap", "fetch", folder / "bench.yaml", "--quiet"),
         "hf download": hf,
         "curl": curl,
-        "curl, sha256sum": f"{curl} && sha256sum {out}/{FILE} > {out}/sum",
-        "curl, sha256sum, sync": f"{curl} && sha256sum {out}/{FILE} > {out}/sum && sync {out}/{FILE}",
+        "curl, sha256sum": checked,
+        "curl, sha256sum, sync": f"{checked} && sync {out}/{FILE}",
     }
     return [
         Contender(name, command, size, emptied, environment) for name, command in commands.items()
@@ -143,11 +144,9 @@ def main() -> None:
         words = (sys.executable, __file__, "serve", str(folder / FILE), sha256)
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
             try:
-                assert server.stdout
-                racing = contenders(folder, int(server.stdout.readline()), size)
-                for _ in range(wanted.runs):
-                    for one in racing:
-                        one.run()
+                port = int(server.stdout.readline()) if server.stdout else 0
+                racing = contenders(folder, port, size)
+                interleaved(racing, wanted.runs)
             finally:
                 server.terminate()
     ours = racing[0]

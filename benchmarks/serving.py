@@ -106,7 +106,7 @@ def timed(work: Callable[[], Any]) -> float:
 def raw_engine(root: Path, workers: int, threads: int) -> WhisperModel:
     with generation.current(root, None) as mounted:
         folder = mounted.folder.path / mounted.artifact("asr", None).path
-        model = WhisperModel(
+        return WhisperModel(
             str(folder),
             device="cpu",
             compute_type="int8",
@@ -114,7 +114,6 @@ def raw_engine(root: Path, workers: int, threads: int) -> WhisperModel:
             num_workers=workers,
             local_files_only=True,
         )
-    return model
 
 
 def hear_raw(model: WhisperModel, recording: Path) -> str:

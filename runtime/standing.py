@@ -14,7 +14,7 @@ from airgap.errors import AirgapError, OutdatedError, UntrustedError
 from airgap.policy import Policy
 from airgap.strict_json import from_time
 from airgap.trust import TrustStore
-from airgap.trust_check import AHEAD
+from airgap.trust_check import AHEAD, in_days
 from runtime.generation import Generation
 
 
@@ -56,8 +56,9 @@ def _expiry(mounted: Generation, policy: Policy, now: datetime) -> list[str]:
     if expires is None or from_time(expires) - now > AHEAD:
         return []
     title = mounted.statement.title
-    if from_time(expires) - now >= timedelta(0):
-        return [f"'{title}' expires on {expires}, in {days_left(mounted, now)} days"]
+    left = from_time(expires) - now
+    if left >= timedelta(0):
+        return [f"'{title}' expires on {expires}, {in_days(left)}"]
     if policy.expired == "stop":
         raise OutdatedError(
             f"'{title}' expired on {expires}, and this host's policy says `expired: stop`",

@@ -97,7 +97,9 @@ def _opened(path: Path) -> AbstractContextManager[HeadSlot | RotationFile]:
     from airgap import head
     from airgap.rotation import RotationFile, is_rotation
 
-    return nullcontext(RotationFile(path)) if is_rotation(path) else head.locked(path)
+    if path.is_file() and is_rotation(path):
+        return nullcontext(RotationFile(path))
+    return head.locked(path)
 
 
 def _checked(slot: HeadSlot | RotationFile) -> Envelope:

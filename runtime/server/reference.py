@@ -17,12 +17,13 @@ from runtime.server.service import Service, Source
 _HEAD = """\
 # The transcription API
 
-Made from the code by `python -m runtime.server.reference`; the same is served at `/docs`, without any
-asset from outside, and at `/openapi.json`.
+Made from the code by `python -m runtime.server.reference`; a running server shows the same at
+`/docs`, without any asset from outside, and gives it to programs at `/openapi.json`.
 
 It is OpenAI's audio API: point a client at it with `base_url`. Errors have OpenAI's shape,
-`{"error": {"message", "type", "param", "code"}}`. Every answer carries `X-Request-Id` (the request's own
-where it sent one), and `X-Airgap-Damaged-Packets` where packets of a recording did not decode.
+`{"error": {"message", "type", "param", "code"}}`. Every answer carries `X-Request-Id` (the
+request's own where it sent one), and `X-Airgap-Damaged-Packets` where packets of a recording did
+not decode: what they held is missing from the text.
 """
 
 

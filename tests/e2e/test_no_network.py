@@ -65,8 +65,11 @@ def test_strace_sees_no_way_to_a_network_after_it_was_left(demo_host, jfk, strac
     """What the guard tries before it says OFFLINE are its own escapes; afterwards is silence."""
     log = tmp_path / "strace.log"
     done = subprocess.run(
-        [strace, "-f", "-o", str(log), "-e", "trace=%network,io_uring_setup,write"]
-        + ["-e", "signal=none", sys.executable, "-m", "airgap", "transcribe", str(jfk)],
+        [
+            *(strace, "-f", "-o", str(log), "-e", "signal=none"),
+            *("-e", "trace=%network,io_uring_setup,write"),
+            *(sys.executable, "-m", "airgap", "transcribe", str(jfk)),
+        ],
         env=demo_host.environment(),
         capture_output=True,
         text=True,
@@ -90,8 +93,10 @@ def test_strace_sees_no_socket_in_the_other_verbs(make_host, demo_site, strace, 
     host, log = make_host(), tmp_path / "strace.log"
     given = [] if verb == "list" else [str(demo_site.bundle)]
     done = subprocess.run(
-        [strace, "-f", "-o", str(log), "-e", "trace=%network", "-e", "signal=none"]
-        + [sys.executable, "-m", "airgap", verb, *given],
+        [
+            *(strace, "-f", "-o", str(log), "-e", "trace=%network", "-e", "signal=none"),
+            *(sys.executable, "-m", "airgap", verb, *given),
+        ],
         env=host.environment(),
         capture_output=True,
         text=True,

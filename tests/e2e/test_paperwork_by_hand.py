@@ -191,7 +191,7 @@ print(" ".join(segment.text.strip() for segment in segments))
 
 @pytest.mark.parametrize("kind", ["untarred", "mounted"])
 def test_faster_whisper_loads_it_by_name_with_no_line_of_ours(
-    kind, untarred, demo_site, tmp_path, jfk, fresh_place
+    *, kind, untarred, demo_site, tmp_path, jfk, fresh_place
 ):
     import sys  # noqa: PLC0415 - the interpreter that has the library
 

@@ -100,7 +100,7 @@ def test_both_ways_of_loading_hear_the_same(demo_host, jfk, load):
 
 @pytest.mark.parametrize("load", ["buffer", "path"])
 def test_one_flipped_byte_of_the_mounted_model_is_refused(
-    make_host, demo_site, jfk, model_file, load, tmp_path
+    *, make_host, demo_site, jfk, model_file, load, tmp_path
 ):
     host = make_host()
     assert host.airgap("mount", demo_site.bundle).code == 0
@@ -192,7 +192,7 @@ def test_staying_in_the_network_is_warned_of(demo_host, jfk):
     ],
 )
 def test_a_wrong_command_line_is_told_and_writes_nothing(
-    demo_host, jfk, tmp_path, arguments, message, hint
+    *, demo_host, jfk, tmp_path, arguments, message, hint
 ):
     given = [str(jfk) if one == "JFK" else one for one in arguments]
     before = sorted(path.name for path in demo_host.folder.iterdir())

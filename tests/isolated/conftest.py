@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import random
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +32,7 @@ CONTENTS: Mapping[str, bytes] = {
     "README.txt": b"A bundle for tests.\n",
     f"{REPOSITORY}/refs/main": COMMIT.encode(),
     f"{SNAPSHOT}/config.json": b"{}\n" * 700,
-    f"{SNAPSHOT}/model.bin": random.Random(1).randbytes(5_000_000),
+    f"{SNAPSHOT}/model.bin": random.Random(1).randbytes(5_000_000),  # noqa: S311 - no secret
     f"{SNAPSHOT}/twin.json": b"{}\n" * 700,  # the same bytes as config.json: one blob
 }
 
@@ -111,7 +110,7 @@ def snapshot(folder: Path) -> dict[str, tuple[Any, ...]]:
         if stat.S_ISREG(there.st_mode):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
         elif stat.S_ISLNK(there.st_mode):
-            content = os.readlink(path)
+            content = str(path.readlink())
         found[str(path.relative_to(folder))] = (there.st_mode, there.st_ino, content)
     return found
 

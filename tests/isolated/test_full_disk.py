@@ -6,13 +6,20 @@ import json
 import os
 import subprocess
 import sys
-from collections import namedtuple
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from runtime import store
 
-Usage = namedtuple("Usage", "total used free")
+
+class Usage(NamedTuple):
+    """As shutil.disk_usage has it, in bytes."""
+
+    total: int
+    used: int
+    free: int
 
 
 def test_space_is_counted_before_anything_is_written(
@@ -42,9 +49,13 @@ def in_small_space(mounted, bundle, megabytes, patch=""):
     """
     script = f"""
 set -e
+laid_out() {{
+    cd /mnt/root
+    find . -not -name lock -not -path './audit*' -not -name . -printf '%P %l %m\\n' | sort
+}}
 mount -t tmpfs -o size={megabytes}m tmpfs /mnt
 cp -a '{mounted.root}' /mnt/root
-before=$(cd /mnt/root && find . -not -name lock -not -path './audit*' -not -name . -printf '%P %l %m\\n' | sort | sha256sum)
+before=$(laid_out)
 code=0
 '{sys.executable}' - mount '{bundle}' --json --root /mnt/root <<'END' || code=$?
 import sys
@@ -54,7 +65,7 @@ store.SPARE = -(1 << 40)  # as if another program took the space after it was co
 {patch}
 sys.exit(cli.run(sys.argv[1:]))
 END
-after=$(cd /mnt/root && find . -not -name lock -not -path './audit*' -not -name . -printf '%P %l %m\\n' | sort | sha256sum)
+after=$(laid_out)
 test "$before" = "$after" || {{ echo CHANGED >&2; cd /mnt/root; find . >&2; }}
 '{sys.executable}' -m airgap list --root /mnt/root >&2
 exit $code
@@ -115,8 +126,10 @@ def test_a_limit_on_the_size_of_files(mounted, write, contents, snapshot):
     newer = write("newer", contents={**contents, "samples/new.bin": new}, sequence=8)
     before = snapshot(mounted.root)
     done = subprocess.run(
-        ["bash", "-c", 'ulimit -f 8000; exec "$@"', "-", sys.executable]
-        + ["-m", "airgap", "mount", str(newer)],
+        [
+            *("bash", "-c", 'ulimit -f 8000; exec "$@"', "-"),
+            *(sys.executable, "-m", "airgap", "mount", str(newer)),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -134,7 +147,7 @@ def test_a_flush_that_fails_is_no_success(mounted, write, contents, monkeypatch,
     fsync = os.fsync
 
     def fail(descriptor):
-        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(f"{mounted.root}/staging/"):
+        if Path(f"/proc/self/fd/{descriptor}").readlink().parent == mounted.root / "staging":
             raise OSError(5, "Input/output error")
         fsync(descriptor)
 

@@ -68,7 +68,7 @@ def test_a_new_file_with_another_digest_leaves_no_blob(refused, write, contents)
     ],
 )
 def test_a_tar_that_says_other_than_the_manifest(
-    refused, write, contents, monkeypatch, part, changed, saying
+    *, refused, write, contents, monkeypatch, part, changed, saying
 ):
     other = {**contents, "samples/new.bin": b"new" * 999}
     with monkeypatch.context() as patch:
@@ -170,7 +170,7 @@ class Swap:
 
 @pytest.mark.parametrize("reads", [1, 2, 3, 4, 6])
 def test_another_file_under_the_bundles_path_changes_nothing(
-    host, write, contents, tmp_path, monkeypatch, unsound, reads
+    *, host, write, contents, tmp_path, monkeypatch, unsound, reads
 ):
     """Swapped after it was opened (RAUC CVE-2020-25860): the open file is what is used."""
     other = {**contents, "samples/new.bin": os.urandom(9_000_000)}
@@ -186,7 +186,7 @@ def test_another_file_under_the_bundles_path_changes_nothing(
 
 @pytest.mark.parametrize("reads", [1, 2, 3, 4, 5, 6])
 def test_bytes_rewritten_during_the_mount_are_refused_or_come_too_late(
-    mounted, write, contents, monkeypatch, unsound, snapshot, reads
+    *, mounted, write, contents, monkeypatch, unsound, snapshot, reads
 ):
     new = os.urandom(13_000_000)
     good = write("good", contents={**contents, "samples/new.bin": new}, sequence=8)

@@ -174,7 +174,8 @@ def on_a_terminal(answers, *arguments):
     """The command on a terminal of its own; what it showed, what it was called, its exit code."""
     child, terminal = pty.fork()
     if child == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "airgap", *map(str, arguments)])
+        command = [sys.executable, "-m", "airgap", *map(str, arguments)]
+        os.execv(command[0], command)  # noqa: S606 - a terminal, not a shell
     shown = b""
     for answer in answers:
         while not shown.endswith(b": "):

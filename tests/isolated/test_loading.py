@@ -177,7 +177,7 @@ def test_a_damaged_record_is_refused(mounted, content, why):
 
 def test_an_unknown_bundle_or_model_is_named_with_what_there_is(mounted):
     with (
-        pytest.raises(UsageError, match="expected 'nope' mounted in .*, found: ward") as caught,
+        pytest.raises(UsageError, match=r"expected 'nope' mounted in .*, found: ward") as caught,
         generation.current(mounted.root, "nope"),
     ):
         pass
@@ -193,7 +193,7 @@ def test_an_unknown_bundle_or_model_is_named_with_what_there_is(mounted):
 def test_of_two_bundles_one_must_be_named(mounted, write):
     assert mounted.airgap("mount", write("clinic", title="clinic")).code == 0
     with (
-        pytest.raises(UsageError, match="expected one bundle mounted in .* found: clinic, ward"),
+        pytest.raises(UsageError, match=r"expected one bundle mounted in .* found: clinic, ward"),
         generation.current(mounted.root, None),
     ):
         pass

@@ -1,10 +1,9 @@
-"""What a mount lays out: the tree of the manifest, as links into a store that holds each file once."""
+"""What a mount lays out: the manifest's tree, as links into a store that holds each file once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import stat
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def test_mount_reports_what_list_reports(host, bundle):
 
 
 def test_cache_root_points_at_a_generation_by_a_relative_link(mounted):
-    assert os.readlink(mounted.current) == "generations/000001"
+    assert mounted.current.readlink() == Path("generations/000001")
 
 
 def test_blobs_that_are_there_are_not_written_again(mounted, bundle):
@@ -94,7 +93,7 @@ def test_blobs_that_are_there_are_not_written_again(mounted, bundle):
     assert mounted.airgap("mount", bundle).code == 0
     after = {blob: (blob.stat().st_ino, blob.stat().st_mtime_ns) for blob in mounted.blobs()}
     assert after == before
-    assert os.readlink(mounted.current) == "generations/000002"
+    assert mounted.current.readlink() == Path("generations/000002")
 
 
 def test_a_rotten_blob_is_mended_by_mounting_once_more(mounted, bundle, contents, unsound):

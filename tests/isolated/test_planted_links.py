@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_a_link_in_place_of_a_shard_of_the_store_is_refused(
 
 
 def test_a_shard_that_becomes_a_link_during_the_mount_is_refused(
-    host, bundle, contents, outside, snapshot, monkeypatch
+    *, host, bundle, contents, outside, snapshot, monkeypatch
 ):
     from runtime.store import Store  # noqa: PLC0415 - patched here
 
@@ -88,7 +89,7 @@ def test_a_shard_that_becomes_a_link_during_the_mount_is_refused(
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "fifo", "shorter file", "other bytes"])
 def test_an_impostor_under_a_blobs_name_is_replaced(
-    host, bundle, contents, outside, snapshot, unsound, kind
+    *, host, bundle, contents, outside, snapshot, unsound, kind
 ):
     blob = host.root / blob_path(host, contents)
     blob.parent.mkdir(parents=True)
@@ -162,7 +163,7 @@ def test_current_that_leads_outside_is_replaced_not_followed(mounted, bundle, ou
     before = snapshot(outside)
     assert mounted.airgap("list").out == ""
     assert mounted.airgap("mount", bundle).code == 0
-    assert os.readlink(mounted.current) == "generations/000002"
+    assert mounted.current.readlink() == Path("generations/000002")
     assert snapshot(outside) == before
 
 

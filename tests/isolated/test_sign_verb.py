@@ -206,7 +206,7 @@ def test_both_forms_of_an_ecdsa_signature_become_the_lower(
 @pytest.mark.parametrize("what", ["another file", "another key", "cut short", "empty"])
 @pytest.mark.parametrize("algorithm", ["ed25519", "p384"])
 def test_a_wrong_signature_is_not_imported(
-    host, unsigned, elsewhere, tmp_path, snapshot, algorithm, what
+    *, host, unsigned, elsewhere, tmp_path, snapshot, algorithm, what
 ):
     public, sign = elsewhere(algorithm)
     exported, signature = tmp_path / "x.pae", tmp_path / "x.sig"
