@@ -21,6 +21,7 @@ class Contender:
         size: bytes of the job, for MB/s.
         before: makes room, untimed, before each run.
         seconds: wall clock of each run.
+        work: seconds of processor time that each run took, of all its processes together.
         peak: largest resident set of any one of its processes, in bytes.
     """
 
@@ -30,15 +31,17 @@ class Contender:
     before: Callable[[], None] = lambda: None
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     seconds: list[float] = field(default_factory=list)
+    work: list[float] = field(default_factory=list)
     peak: int = 0
 
     def run(self) -> None:
         """One run. What earlier runs wrote is on the disk before it starts, not in its way."""
         self.before()
         os.sync()
-        taken, peak = timed(self.command, self.environment)
-        self.seconds.append(taken)
-        self.peak = max(self.peak, peak)
+        run = timed(self.command, self.environment)
+        self.seconds.append(run.seconds)
+        self.work.append(run.work)
+        self.peak = max(self.peak, run.peak)
 
     @property
     def best(self) -> float:
@@ -60,8 +63,17 @@ class Contender:
         return other.best / self.best
 
 
-def timed(command: Sequence[str | Path] | str, environment: Mapping[str, str]) -> tuple[float, int]:
-    """Seconds and peak resident bytes of a command that must succeed.
+@dataclass(frozen=True)
+class Run:
+    """What one run took: wall clock and processor time in seconds, peak resident bytes."""
+
+    seconds: float
+    work: float
+    peak: int
+
+
+def timed(command: Sequence[str | Path] | str, environment: Mapping[str, str]) -> Run:
+    """Run a command that must succeed.
 
     Linux hands a parent's peak down to the child that it forks, so whoever calls this must be
     small: the bench itself imports nothing of airgap's and holds no data.
@@ -77,7 +89,7 @@ def timed(command: Sequence[str | Path] | str, environment: Mapping[str, str]) -
     complaint = process.stderr.read().decode() if process.stderr else ""
     if process.returncode:
         raise SystemExit(f"{command}: exit code {process.returncode}\n{complaint}")
-    return taken, usage.ru_maxrss * 1024
+    return Run(taken, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
 def output_of(*command: str | Path, environment: Mapping[str, str] | None = None) -> str:
@@ -98,3 +110,4 @@ def interleaved(contenders: Sequence[Contender], runs: int) -> None:
             contender.run()
             if number == 0:
                 contender.seconds.clear()
+                contender.work.clear()

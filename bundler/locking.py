@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -259,7 +260,8 @@ def _hashed(state: Repository, file: RepositoryFile, access: Access) -> LockedFi
     with tempfile.TemporaryFile(buffering=0) as stream:
         stop = access.cache.stop
         sink = Sink(stream, size=file.size, limit=SMALL, advance=quietly, stop=stop)
-        access.hub.copy(state.name, state.commit, file.path, access.web, sink)
+        with closing(sink):
+            access.hub.copy(state.name, state.commit, file.path, access.web, sink)
         stream.seek(0)
         found = git_blob_id(stream)
         if file.git_blob is not None and found != file.git_blob:

@@ -15,7 +15,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -179,8 +179,8 @@ def claimed(path: Path, sink_for: SinkFor) -> Iterator[Partial]:
             f"cannot write to the download cache '{path.parent.parent}': {error.strerror}",
             hint="set AIRGAP_CACHE to a folder that you can write to",
         ) from error
-    with stream:
-        yield Partial(path, stream, sink_for)
+    with stream, closing((partial := Partial(path, stream, sink_for)).sink):
+        yield partial
 
 
 def _locked(path: Path, stop: threading.Event) -> FileIO:

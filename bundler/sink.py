@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from airgap.console import Advance
 from airgap.errors import AirgapError
-from airgap.limits import MIB
+from airgap.limits import KIB, MIB
 
 CHECKPOINT: Final = 32 * MIB
 """Bytes between two records of what is safely on the disk: what a power cut can cost."""
+
+
+WORTH_A_THREAD: Final = 32 * KIB
+"""Bytes whose hashing takes longer than to hand them over."""
 
 
 class BuilderSideError(AirgapError):
@@ -35,6 +40,38 @@ class Stream(Protocol):
 
     def truncate(self) -> int:
         """Drop what lies behind."""
+
+
+class _Hash:
+    """SHA-256 beside the receiving: one piece is hashed while the next one comes."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._worker: ThreadPoolExecutor | None = None
+        self._busy: Future[None] | None = None
+
+    def update(self, chunk: bytes) -> None:
+        self._settle()
+        if len(chunk) < WORTH_A_THREAD:
+            self._hash.update(chunk)
+            return
+        self._worker = self._worker or ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._busy = self._worker.submit(self._hash.update, chunk)
+
+    def hexdigest(self) -> str:
+        self._settle()
+        return self._hash.copy().hexdigest()
+
+    def close(self) -> None:
+        self._settle()
+        if self._worker:
+            self._worker.shutdown()
+            self._worker = None
+
+    def _settle(self) -> None:
+        if self._busy:
+            self._busy.result()
+            self._busy = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +111,7 @@ class Sink:
         self.origin: Origin | None = None
         self._stream, self._limit, self._advance = stream, limit, advance
         self._checkpoint, self._unrecorded = checkpoint, 0
-        self._hash, self._position = hashlib.sha256(), 0
+        self._hash, self._position = _Hash(), 0
         self.restarts = 0
 
     @property
@@ -85,7 +122,11 @@ class Sink:
     @property
     def digest(self) -> str:
         """SHA-256 of the bytes that are there, hex."""
-        return self._hash.copy().hexdigest()
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """Let go of what hashing needed; the file itself is its owner's."""
+        self._hash.close()
 
     def adopt(self, chunk: bytes) -> None:
         """Count bytes that lie in the file already, as the next ones."""
@@ -117,7 +158,8 @@ class Sink:
     def restart(self) -> None:
         """Drop everything and begin at the first byte. Raises BuilderSideError."""
         self._advance(-self._position)
-        self._hash, self._position, self.origin = hashlib.sha256(), 0, None
+        self._hash.close()
+        self._hash, self._position, self.origin = _Hash(), 0, None
         self.restarts += 1
         try:
             self._stream.seek(0)

@@ -10,6 +10,7 @@ import asyncio
 import re
 import secrets
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -148,6 +149,8 @@ class Intake:
                 await self._app(scope, body.receive, self._counting(send))
         except ApiError as error:
             self._metrics.refusals.labels(error.code).inc()
+            if "expect" not in Headers(scope=scope):  # who asks first has sent nothing yet
+                await body.discard()
             await error.response()(scope, receive, send)
 
     def _counting(self, send: Send) -> Send:
@@ -187,6 +190,17 @@ class BoundedBody:
             raise errors.too_slow() from error
         self._left -= len(message.get("body", b""))
         if self._left < 0:
+            await self.discard()
             raise errors.too_large(self._upload_bytes)
         self._complete = not message.get("more_body", False)
         return message
+
+    async def discard(self) -> None:
+        """Read on for a moment and keep nothing.
+
+        A connection that is closed with bytes unread is reset, and the answer lost with it.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limits.LINGER_SECONDS):
+                while (await self._receive()).get("more_body", False):
+                    pass

@@ -25,6 +25,9 @@ HEADER_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 30.0
 """Between two pieces of a body."""
 
+LINGER_SECONDS: Final = 3.0
+"""What is left of a refused body is read and thrown away, so that the refusal arrives."""
+
 KEEP_ALIVE_SECONDS: Final = 15
 """An idle connection waits so long for its next request."""
 

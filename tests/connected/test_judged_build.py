@@ -25,6 +25,7 @@ from bundler.download_cache import DownloadCache
 from bundler.dryload import Skipped
 from bundler.layout import lay_out
 from bundler.lock import Lock, LockedFile, LockedModel
+from bundler.plan import make_plan
 from bundler.profile import Profile
 from bundler.scan.verdict import UnsafeError
 from bundler.sources import Access
@@ -290,3 +291,35 @@ def test_scan_as_a_document(tmp_path: Path) -> None:
 def test_scan_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no '.*nowhere'"):
         run("scan", tmp_path / "nowhere")
+
+
+def test_what_a_killed_build_left_is_swept_and_what_is_in_use_stays(
+    make_lock: Callable[..., Lock], tmp_path: Path
+) -> None:
+    cache = DownloadCache.at(tmp_path / "cache")
+    left, used = (cache.root / f"dry-load.{name}" for name in ("left", "used"))
+    for folder in (left, used):
+        (folder / "hf").mkdir(parents=True)
+        (folder / "hf" / "model.bin").write_bytes(b"x")
+    tree = lay_out(make_lock({}))
+    with dryload._held(used) as alone:
+        assert alone
+        check = dryload.dry_load(
+            tree, {one.derived.path: b"" for one in tree.made}, Skipped(frozenset({"vad"})), cache
+        )
+    assert check.verdict == "not dry-loaded"
+    assert not left.exists()
+    assert (used / "hf" / "model.bin").exists()
+
+
+def test_a_plan_shows_what_loading_took_here(
+    make_lock: Callable[..., Lock], access: Access, kit: Any
+) -> None:
+    access.cache.root.mkdir(exist_ok=True)
+    lock = make_lock({"a.nemo": b"x"})
+    assert (
+        make_plan(Profile.parse(PROFILE.encode(), "p"), lock, access).models[0].load_memory is None
+    )
+    measured.remember(access.cache, "m", lay_out(lock), measured.Measured(1.5, 300_000_000))
+    (model,) = make_plan(Profile.parse(PROFILE.encode(), "p"), lock, access).models
+    assert (model.load_seconds, model.load_memory) == (1.5, 300_000_000)

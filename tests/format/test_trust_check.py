@@ -110,7 +110,10 @@ def test_nobody_who_can_sign_a_rotation_is_a_warning_alone(alice, bob):
         (datetime(2026, 9, 2, 23, 59, 59, tzinfo=UTC), None),
         (datetime(2026, 9, 3, tzinfo=UTC), "expires on 2026-12-02T00:00:00Z, in 90 days"),
         (datetime(2026, 12, 1, tzinfo=UTC), "expires on 2026-12-02T00:00:00Z, in 1 day"),
-        (datetime(2026, 12, 1, 23, tzinfo=UTC), "expires on 2026-12-02T00:00:00Z, in less than a day"),
+        (
+            datetime(2026, 12, 1, 23, tzinfo=UTC),
+            "expires on 2026-12-02T00:00:00Z, in less than a day",
+        ),
         (datetime(2026, 12, 2, tzinfo=UTC), "expired on 2026-12-02T00:00:00Z"),
         (datetime(2030, 1, 1, tzinfo=UTC), "expired on 2026-12-02T00:00:00Z"),
     ],

@@ -1,6 +1,7 @@
 """Under load: turns, clients that go, SIGTERM, SIGHUP, a new mount, a broken engine."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import io
 import json
@@ -11,7 +12,7 @@ import time
 import urllib.request
 import uuid
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,27 @@ def wav_of(samples: Any) -> bytes:
 
 @pytest.fixture(scope="session")
 def long_recording(jfk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six minutes of speech: some twenty steps."""
+    """More than two minutes of speech: five windows and more, and too large to count as short."""
     path = tmp_path_factory.mktemp("long") / "long.wav"
-    path.write_bytes(wav_of(np.tile(read_recording(jfk).samples, 32)))
+    path.write_bytes(wav_of(np.tile(read_recording(jfk).samples, 12)))
     return path
 
 
-def begin(server: Any, recording: Path, *, stream: bool = False) -> http.client.HTTPConnection:
-    """Send a whole request, and read nothing of its answer."""
+Begin = Callable[..., http.client.HTTPConnection]
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    """Sends a whole request, and reads nothing of its answer."""
+    with contextlib.ExitStack() as open_until_done:
+
+        def start(*request: Any, **wishes: Any) -> http.client.HTTPConnection:
+            return open_until_done.enter_context(contextlib.closing(sent(*request, **wishes)))
+
+        yield start
+
+
+def sent(server: Any, recording: Path, *, stream: bool = False) -> http.client.HTTPConnection:
     mark = uuid.uuid4().hex
     body = b""
     for name, value in {"model": "whisper-1", "stream": str(stream).lower()}.items():
@@ -76,7 +90,7 @@ def begin(server: Any, recording: Path, *, stream: bool = False) -> http.client.
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_goes_stops_its_work(
-    server: Any, long_recording: Path, *, stream: bool
+    begin: Begin, server: Any, long_recording: Path, *, stream: bool
 ) -> None:
     connection = begin(server, long_recording, stream=stream)
     server.wait_for(lambda: metric(server, "airgap_queue_active") == 1)
@@ -90,19 +104,23 @@ def test_a_client_that_goes_stops_its_work(
     assert metric(server, "airgap_audio_seconds_total") == before, "it was not finished"
 
 
-def test_one_that_is_answered_in_the_meantime_is_not_stopped(server: Any, jfk: Path) -> None:
+def test_one_that_is_answered_in_the_meantime_is_not_stopped(
+    begin: Begin, server: Any, jfk: Path
+) -> None:
     """Half of a connection closed is a client that still reads."""
     assert "country" in json.loads(begin(server, jfk).getresponse().read())["text"]
 
 
-def test_short_ones_pass_a_long_one(server: Any, long_recording: Path, jfk: Path) -> None:
+def test_short_ones_pass_a_long_one(
+    begin: Begin, server: Any, long_recording: Path, jfk: Path
+) -> None:
     held = [begin(server, long_recording) for _ in range(4)]
     server.wait_for(lambda: metric(server, "airgap_queue_active") == 3)
     with client(server) as short:
         for _ in range(3):
             heard = short.audio.transcriptions.create(file=jfk, model="whisper-1")
             assert "country" in heard.text
-    done = [line for line in server.said("request") if line.get("audio_seconds") == 352.0]
+    done = [line for line in server.said("request") if line.get("audio_seconds") == 132.0]
     assert not done, "every long one is still at work"
     for connection in held:
         connection.close()
@@ -147,7 +165,7 @@ def test_a_soak_leaves_no_memory_and_no_descriptor_behind(server: Any, jfk: Path
 
 
 def test_sigterm_finishes_what_was_taken_and_takes_nothing_new(
-    serve: Callable[..., Any], long_recording: Path, jfk: Path
+    begin: Begin, serve: Callable[..., Any], long_recording: Path, jfk: Path
 ) -> None:
     server = serve().wait_until_ready()
     taken = begin(server, long_recording)
@@ -160,12 +178,14 @@ def test_sigterm_finishes_what_was_taken_and_takes_nothing_new(
     assert caught.value.response.headers["retry-after"] == "5"
     answer = taken.getresponse()
     assert answer.status == 200
-    assert json.loads(answer.read())["text"].count("fellow Americans") > 20
+    assert json.loads(answer.read())["text"].count("fellow Americans") > 8
     assert server.process.wait(30) == 0
     assert server.said("stopped")
 
 
-def test_a_second_sigterm_stops_at_once(serve: Callable[..., Any], long_recording: Path) -> None:
+def test_a_second_sigterm_stops_at_once(
+    begin: Begin, serve: Callable[..., Any], long_recording: Path
+) -> None:
     server = serve().wait_until_ready()
     taken = begin(server, long_recording)
     server.wait_for(lambda: metric(server, "airgap_queue_active") == 1)
@@ -174,11 +194,11 @@ def test_a_second_sigterm_stops_at_once(serve: Callable[..., Any], long_recordin
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(30) in {0, 128 + signal.SIGTERM}
     with pytest.raises((http.client.HTTPException, ConnectionError)):
-        taken.getresponse()
+        taken.getresponse().read()
 
 
 def test_draining_ends_when_its_time_is_over(
-    serve: Callable[..., Any], long_recording: Path
+    begin: Begin, serve: Callable[..., Any], long_recording: Path
 ) -> None:
     server = serve("--drain-seconds", 0).wait_until_ready()
     begin(server, long_recording)
