@@ -19,7 +19,7 @@ from airgap.verbs import audit, inspect, keygen, sign, trust, verify
 COMMANDS = "airgap.commands"
 """The entry-point group through which each side adds its verbs."""
 
-CONNECTED = frozenset({"plan", "lock", "fetch", "build"})
+CONNECTED = frozenset({"plan", "lock", "fetch", "scan", "build", "cache"})
 """Verbs that are missing where the connected side is not installed."""
 
 INTERRUPTED = 128 + 2
@@ -30,9 +30,9 @@ class Verbs(TyperGroup):
     """The verbs in the order of the data's path; a missing side's verb says where it belongs."""
 
     order = (
-        *("plan", "lock", "fetch", "keygen", "build"),
+        *("plan", "lock", "fetch", "scan", "keygen", "build", "cache"),
         *("inspect", "verify", "sign"),
-        *("trust", "mount", "list", "transcribe", "serve", "apikey", "audit", "cache"),
+        *("trust", "mount", "list", "transcribe", "serve", "apikey", "audit"),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:

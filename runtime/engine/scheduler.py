@@ -19,6 +19,10 @@ Ended = Callable[[Exception | None], None]
 _DONE: Final = object()
 
 
+class StoppedError(Exception):
+    """The scheduler was closed before the job was done."""
+
+
 @dataclass(eq=False)
 class Job:
     """One piece of work.
@@ -64,6 +68,10 @@ class Turns:
                     del self._lines[caller]
                 return job
         return None
+
+    def all(self) -> list[Job]:
+        """Every job in line."""
+        return [job for line in self._lines.values() for job in line]
 
     def drop(self, job: Job) -> bool:
         """Take a job out of its line; whether it was there."""
@@ -125,11 +133,20 @@ class Scheduler:
             if resting:
                 self._forget(job)
 
-    def close(self, timeout: float) -> bool:
-        """Stop every job; whether all threads ended within so many seconds."""
+    def abandon(self) -> None:
+        """Stop every job after the step that it is at, and tell each StoppedError."""
         with self._changed:
             self._closed = True
+            left = {*self._active, *self._waiting.all()}
+            for job in left:
+                job.cancelled = True
             self._changed.notify_all()
+        for job in left:
+            job.ended(StoppedError())
+
+    def close(self, timeout: float) -> bool:
+        """Stop every job; whether all threads ended within so many seconds."""
+        self.abandon()
         for thread in self._threads:
             thread.join(timeout)
         return not any(thread.is_alive() for thread in self._threads)

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from airgap.errors import AirgapError, UsageError
+from runtime.engine.scheduler import StoppedError
 from runtime.server import limits
 
 INVALID = "invalid_request_error"
@@ -101,6 +102,8 @@ def from_engine(error: Exception, param: str | None = None) -> ApiError:
     """What the engine or the decoder refused (400), or failed at (500)."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, StoppedError):
+        return not_now("The server was stopped before this was finished", "stopping")
     if isinstance(error, UsageError):
         return wrong(error.message, param, "invalid_audio" if param == "file" else None)
     if isinstance(error, AirgapError):

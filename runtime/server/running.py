@@ -144,8 +144,7 @@ class Running:
             logs.say("draining", f"{inside} requests to finish; a second signal stops at once")
             self._start(self._drain())
             return
-        logs.warn("stopping", f"{self._house.places.taken} requests are broken off")
-        self._server.should_exit = self._server.force_exit = True
+        self._break_off()
 
     async def _drain(self) -> None:
         """Answer 503 until what was taken in is finished, then stop listening."""
@@ -153,8 +152,13 @@ class Running:
             async with asyncio.timeout(self._manners.drain_seconds):
                 await self._house.places.emptied()
         if self._house.places.taken:
-            logs.warn("stopping", f"{self._house.places.taken} requests are broken off")
-            self._server.force_exit = True
+            self._break_off()
+        self._server.should_exit = True
+
+    def _break_off(self) -> None:
+        """End now; whoever still waits is told so, in the second that uvicorn leaves for it."""
+        logs.warn("stopping", f"{self._house.places.taken} requests are broken off")
+        self._house.scheduler.abandon()
         self._server.should_exit = True
 
     async def _reload(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime.engine.scheduler import Job, Scheduler, Turns
+from runtime.engine.scheduler import Job, Scheduler, StoppedError, Turns
 
 
 def nothing(_what: Any) -> None:
@@ -190,6 +190,22 @@ def test_what_waits_is_cancelled_at_once(
     assert some[0].ended.wait(10)
     assert not some[2].ended.is_set()
     assert order.empty()
+
+
+def test_closing_tells_every_job_that_it_was_stopped(
+    scheduler: Callable[..., Scheduler], order: "queue.Queue[str]"
+) -> None:
+    turns = scheduler(1, 2)
+    some = works(order, a=5, b=5, c=5)
+    for work in some:
+        turns.submit(work.job(work.name))
+    assert {order.get(timeout=10), order.get(timeout=10)} == {"a0", "b0"}
+    turns.abandon()
+    assert all(work.ended.wait(10) for work in some)
+    assert all(isinstance(work.error, StoppedError) for work in some)
+    open_gates(*some)
+    assert turns.close(10)
+    assert [work.items for work in some] == [[], [], []]
 
 
 def test_what_is_at_a_step_is_cancelled_after_it(
