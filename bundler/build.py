@@ -228,10 +228,16 @@ def _write(bundle: Path, manifest: Manifest, contents: Contents, algorithm: str)
 
     total = sum(file.size for file in manifest.files)
     _check_space(bundle.parent, total)
-    with bundle.open("x+b") as stream, console.progress("pack", total) as bar:
-        statement = pack.write_bundle(stream, manifest, opened, algorithm, bar.advance)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with bundle.open("x+b") as stream, console.progress("pack", total) as bar:
+            statement = pack.write_bundle(stream, manifest, opened, algorithm, bar.advance)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise AirgapError(
+            f"cannot write the bundle in '{bundle.parent.parent}': {error.strerror}",
+            hint="free some space, or build with --out elsewhere",
+        ) from error
     return statement
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from airgap import frames, limits, strict_json
 from airgap.envelope import Envelope
-from airgap.errors import AirgapError, DamagedError, UsageError
+from airgap.errors import DamagedError, RefusedError, UsageError
 from airgap.manifest import Artifact, Manifest
 from airgap.statement import Statement, approval_code
 from airgap.strict_json import Fields, is_time
@@ -54,12 +54,12 @@ class Record:
 
     @classmethod
     def parse(cls, content: bytes) -> Record:
-        """Read what `to_bytes` wrote. Raises AirgapError where it is anything else."""
+        """Read what `to_bytes` wrote. Raises DamagedError where it is anything else."""
         defects: list[str] = []
         try:
             fields = Fields(strict_json.parse(content), "", defects)
         except strict_json.JsonError as error:
-            raise AirgapError(f"{RECORD} is damaged: {error}") from error
+            raise _unreadable(str(error)) from error
         fields.text("schema", RECORD_SCHEMA.__eq__, RECORD_SCHEMA)
         record = cls(
             fields.text("mounted", is_time, "a time"),
@@ -68,7 +68,7 @@ class Record:
         )
         fields.close()
         if defects:
-            raise AirgapError(f"{RECORD} is damaged: {'; '.join(sorted(defects))}")
+            raise _unreadable("; ".join(sorted(defects)))
         return record
 
 
@@ -157,19 +157,33 @@ def _opened(mounts: Folder, name: str) -> Iterator[Generation]:
     """The current generation of a name that has one. Raises DamagedError where it was changed."""
     number = _number(mounts, name)
     with mounts.inside(f"{name}/{GENERATIONS}/{number:06}", make=False) as folder:
+        yield _read(folder, number or 0)
+
+
+def _read(folder: Folder, number: int) -> Generation:
+    """What lies in a generation's folder, compared with its statement."""
+    content = folder.read(MANIFEST, limits.MANIFEST_SIZE)
+    try:
         envelope = Envelope.from_head(folder.read(HEAD, limits.HEAD_SLOT))
         statement = Statement.parse(envelope.statement)
-        content = folder.read(MANIFEST, limits.MANIFEST_SIZE)
-        if frames.digest(content, statement.hash).hex() != statement.subjects[MANIFEST]:
-            raise DamagedError(
-                f"'{folder.path / MANIFEST}' is not the manifest that was signed: the mount was "
-                "changed after it was made",
-                rule="mount.manifest",
-                hint="airgap mount BUNDLE, once more",
-            )
         record = Record.parse(folder.read(RECORD, limits.POLICY_FILE))
-        manifest = Manifest.parse(content)
-        yield Generation(folder, number or 0, envelope, statement, manifest, record)
+    except RefusedError as error:
+        raise _changed(folder.path, error.message) from error
+    if frames.digest(content, statement.hash).hex() != statement.subjects[MANIFEST]:
+        raise _changed(folder.path / MANIFEST, "it is not the manifest that was signed")
+    return Generation(folder, number, envelope, statement, Manifest.parse(content), record)
+
+
+def _unreadable(why: str) -> DamagedError:
+    return DamagedError(f"{RECORD} is damaged: {why}", rule="mount.record")
+
+
+def _changed(path: Path, why: str) -> DamagedError:
+    return DamagedError(
+        f"'{path}' was changed after it was mounted: {why}",
+        rule="mount.manifest",
+        hint="airgap mount BUNDLE, once more",
+    )
 
 
 def _number(mounts: Folder, name: str) -> int | None:

@@ -17,10 +17,11 @@ from pathlib import Path, PurePosixPath
 
 from airgap.accepted import AcceptedFile
 from airgap.console import Advance, console, quietly
+from airgap.errors import AirgapError
 from airgap.manifest import Manifest
 from airgap.strict_json import to_time
 from airgap.verify import VerifiedBundle
-from runtime import inventory
+from runtime import generation, inventory
 from runtime.folders import Folder
 from runtime.generation import (
     CURRENT,
@@ -46,6 +47,23 @@ def locked(root: Path) -> Iterator[Folder]:
             yield place
         finally:
             os.close(descriptor)
+
+
+def settle(root: Folder, accepted: AcceptedFile, now: datetime) -> None:
+    """Remember what is mounted, where this host died between switching and remembering it.
+
+    Until then the bundle before it would still pass for new enough. A name that the record does
+    not have stays so: a person may have made it forget (`airgap trust reset-sequence`).
+    """
+    known = accepted.load().bundles
+    for name in generation.mounted(root.path):
+        try:
+            with generation.current(root.path, name) as one:
+                statement = one.statement
+        except AirgapError:  # a mount that was damaged is what this one may be there to mend
+            continue
+        if name in known and known[name].sequence < statement.sequence:
+            accepted.raise_to(statement, now)
 
 
 def mount(

@@ -119,11 +119,14 @@ class Scheduler:
         return len(self._active)
 
     def submit(self, job: Job) -> None:
-        """Put a job in line."""
+        """Put a job in line; one that comes too late is told StoppedError."""
         with self._changed:
-            self._waiting.add(job)
-            self._begin()
-            self._changed.notify()
+            if not self._closed:
+                self._waiting.add(job)
+                self._begin()
+                self._changed.notify()
+                return
+        job.ended(StoppedError())
 
     def cancel(self, job: Job) -> None:
         """Stop a job: now where it waits for a turn, else after the step that it is at."""

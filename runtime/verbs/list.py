@@ -31,13 +31,17 @@ def show(
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places
+    from airgap.errors import AirgapError
     from runtime import generation
 
     place = places.isolated_root(root)
-    found = []
+    found, broken = [], []
     for name in generation.mounted(place):
-        with generation.current(place, name) as one:
-            found.append(_described(one))
+        try:
+            with generation.current(place, name) as one:
+                found.append(_described(one))
+        except AirgapError as error:  # the others are shown all the same
+            broken.append(error)
     for entry in found:
         console.data(f"{entry['name']}-{entry['version']}")
         console.data(f"  generation     {entry['generation']}, mounted {entry['mounted']}")
@@ -48,6 +52,8 @@ def show(
             f"  models         {', '.join(entry['models'])} ({human_size(entry['bytes'])})"
         )
         console.data(f"  cache root     {entry['cache_root']}")
+    if broken:
+        raise broken[0]
     if not found:
         console.say(f"nothing is mounted in '{place}'; next: airgap mount BUNDLE")
     console.document("airgap/list/v1", {"root": str(place), "mounts": found})

@@ -50,6 +50,7 @@ def mount(
         mounting.locked(decision.root) as locked,
         head.interruption_told(bundle),
     ):
+        mounting.settle(locked, decision.accepted, decision.clock)
         verified = decision.verify(source)
         with console.progress("mount", verified.bundle.table.stored_total) as bar:
             where = mounting.mount(locked, verified, decision.accepted, decision.clock, bar.advance)

@@ -153,7 +153,7 @@ def test_a_changed_manifest_is_refused(mounted):
     said = mounted.airgap("list", "--json")
     assert (said.code, said.document["rule"]) == (3, "mount.manifest")
     assert said.document["message"] == (
-        f"'{manifest}' is not the manifest that was signed: the mount was changed after it was made"
+        f"'{manifest}' was changed after it was mounted: it is not the manifest that was signed"
     )
 
 
@@ -170,7 +170,7 @@ def test_a_damaged_record_is_refused(mounted, content, why):
     record.chmod(0o644)
     record.write_bytes(content)
     said = mounted.airgap("list")
-    assert said.code == 1
+    assert said.code == 3
     assert "mount.json is damaged" in said.err
     assert why in said.err
 

@@ -54,6 +54,24 @@ def test_the_number_is_raised_by_a_mount_that_worked(mounted, newer):
     assert json.loads(mounted.record.read_bytes())["bundles"]["ward"]["sequence"] == 8
 
 
+def test_a_host_that_died_before_it_remembered_remembers_at_the_next_mount(mounted, newer, bundle):
+    """Between the switch and the record there is a moment: the old bundle must not pass in it."""
+    before = mounted.record.read_bytes()
+    assert mounted.airgap("mount", newer).code == 0
+    write_whole(mounted.record, before)  # as if the power had gone after the switch
+    said = mounted.airgap("mount", bundle, "--json")
+    assert (said.code, said.document["rule"]) == (3, "sequence.older")
+
+
+def test_a_damaged_mount_does_not_stop_the_one_that_mends_it(mounted, bundle):
+    head = mounted.current.resolve() / "airgap.head"
+    head.chmod(0o644)
+    head.write_bytes(b"")
+    assert mounted.airgap("list").code == 3
+    assert mounted.airgap("mount", bundle).code == 0
+    assert mounted.airgap("list").code == 0
+
+
 def test_a_mount_that_failed_raises_nothing(mounted, newer, monkeypatch, bundle, unsound):
     from runtime.generation import Record  # noqa: PLC0415 - patched here
 
