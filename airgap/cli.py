@@ -84,7 +84,7 @@ def airgap(
                               airgap verify BUNDLE, airgap mount BUNDLE, airgap transcribe FILE
 
     Exit codes: 0 done; 1 it failed; 2 the command line or a file of yours is wrong; 3 refused: not
-    to be trusted.
+    to be trusted; 4 intact, but not authenticated.
     """
 
 

@@ -29,6 +29,9 @@ _HEADER = """\
 #   expired     what a mounted bundle does when it expires or its signers are revoked: serve, stop
 """
 
+_LINE_ENDS = {"\x85", "\u2028", "\u2029"}
+"""Line ends of Unicode. PyYAML writes them as they are, then reads a space: they are escaped."""
+
 _TOP = {
     "policy": True,
     "version": True,
@@ -58,7 +61,10 @@ def write(rule: Policy) -> bytes:
             key_id: {"since": one.since, "reason": one.reason}
             for key_id, one in rule.revoked.items()
         }
-    return (_HEADER + yaml.safe_dump(body, sort_keys=False, allow_unicode=True)).encode()
+    text = yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
+    if _LINE_ENDS & set(text):
+        text = yaml.safe_dump(body, sort_keys=False)
+    return (_HEADER + text).encode()
 
 
 def read(content: bytes, file: str, source: str, find_key: FindKey) -> Policy:

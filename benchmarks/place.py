@@ -39,7 +39,7 @@ class Site:
 
     @property
     def bundle(self) -> Path:
-        return self.folder / "bench-1.0.0" / "bench-1.0.0.tar.zst"
+        return self.folder / "bench-1.0.0.tar.zst"
 
     @property
     def plain(self) -> Path:
@@ -66,7 +66,9 @@ class Site:
         return output_of(AIRGAP, *arguments, environment=self.environment)
 
     def inside(self, *arguments: str | Path) -> str:
-        return output_of(sys.executable, HERE / "inside.py", *arguments)
+        return output_of(
+            sys.executable, HERE / "inside.py", *arguments, environment=self.environment
+        )
 
     def contender(self, name: str, command: Sequence[str | Path] | str, size: int) -> Contender:
         return Contender(name, command, size, self.make_room, self.environment)
@@ -93,6 +95,7 @@ def prepared(parent: Path, gigabytes: float) -> Iterator[Site]:
         site.airgap(
             "trust", "add", *public, "--signer", "bench", "--fingerprint", made["fingerprint"]
         )
-        site.airgap("build", site.profile, "--key", "bench", "--out", site.folder, "--quiet")
+        site.inside("pack", site.profile, site.bundle)
+        site.airgap("sign", site.bundle, "--key", "bench", "--quiet")
         output_of("sh", "-ec", f"tar -C {site.tree} -cf - . | zstd -q -T0 -3 -o {site.plain}")
         yield site

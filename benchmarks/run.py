@@ -63,13 +63,11 @@ def _packers(site: Site) -> tuple[list[Contender], list[Contender]]:
     packed, size = site.out / "packed", site.tree_size
     shell = f"tar -C {site.tree} -cf - . | zstd -q -T0 -3 -o {packed}"
     alone = (sys.executable, HERE / "inside.py", "pack", site.profile, packed)
-    build = (AIRGAP, "build", site.profile, "--key", "bench", "--out", site.out, "--quiet")
     return [
         site.contender("tar | zstd -T0 -3", shell, size),
         site.contender("the same, then sync", f"{shell} && sync {packed}", size),
     ], [
-        site.contender("airgap: packing alone, synced", alone, size),
-        site.contender("airgap build: packed, checked, signed", build, size),
+        site.contender("airgap build, packing alone, synced", alone, size),
     ]
 
 

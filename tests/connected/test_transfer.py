@@ -403,11 +403,18 @@ def test_a_disk_that_takes_no_more_loses_nothing(
 def test_stopping_keeps_what_came(
     served: Any, make_lock: MakeLock, access: Access, kit: Any
 ) -> None:
-    source, _, script = served
+    source, server, script = served
     script["model.bin"] = [kit.Reply(200, CONTENT, drop=900_000), kit.Reply(503)]
     slow = replace(access.web.patience, pause=60.0, tries=9)
     patient = replace(access, web=replace(access.web, patience=slow))
-    stopper = threading.Timer(0.5, access.cache.stop.set)
+
+    def stop_when_asked_twice() -> None:
+        """Then the first answer has broken off, and the second is being waited out."""
+        while len(ranges(server)) < 2:
+            access.cache.stop.wait(0.01)
+        access.cache.stop.set()
+
+    stopper = threading.Thread(target=stop_when_asked_twice)
     stopper.start()
     with pytest.raises(BuilderSideError, match="the fetch was stopped"):
         fetch(make_lock(FILES, source), patient)
