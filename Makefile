@@ -31,6 +31,7 @@ demo: $(VENV)/installed-ship
 # The suite reaches no network: what it needs is fetched first.
 test: $(VENV)/installed-dev
 	airgap fetch demo
+	airgap fetch tests/data/profiles/base.yaml
 	python -m pytest -m "not heavy"
 	python -m pytest -m heavy
 

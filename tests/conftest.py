@@ -1,7 +1,7 @@
 """What every part of the suite may use: real models and speech, bundles, the command itself.
 
-The suite reaches no network: `make test` fetches the profile `demo` first, with the project's
-own `airgap fetch`, and pytest-socket closes every socket beyond loopback.
+The suite reaches no network: `make test` fetches the profile `demo`, and for the heavy tests
+data/profiles/base.yaml, first, with the project's own `airgap fetch`, and pytest-socket closes every socket beyond loopback.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bundler.lock import Lock, read_lock
 from bundler.profile import read_profile
 
 PASSPHRASE = "correct horse battery staple"
+BASE_PROFILE = Path(__file__).parent / "data/profiles/base.yaml"
 FOREIGN_TOOLS = Path(__file__).parent.parent / ".ci/packages"
 
 
@@ -58,12 +59,24 @@ def demo_lock() -> Lock:
 @pytest.fixture(scope="session")
 def demo_files(demo_lock: Lock) -> Mapping[str, Path]:
     """Every file of the profile `demo`, in the download cache, by its name in the lock."""
+    return cached_files(demo_lock, "demo")
+
+
+@pytest.fixture(scope="session")
+def base_files() -> Mapping[str, Path]:
+    """The same of tests/data/profiles/base.yaml: Whisper base, which knows many languages."""
+    path, profile = read_profile(str(BASE_PROFILE))
+    return cached_files(read_lock(path, profile), str(BASE_PROFILE))
+
+
+def cached_files(lock: Lock, profile: str) -> Mapping[str, Path]:
+    """What a lock names, in the download cache."""
     cache = DownloadCache.at(places.download_cache())
     found = {}
-    for model, file in demo_lock.files():
+    for model, file in lock.files():
         assert file.sha256 is not None
         assert cache.holds_intact(file.sha256), (
-            f"'{file.path}' of {model.id} is not in the download cache: airgap fetch demo"
+            f"'{file.path}' of {model.id} is not in the download cache: airgap fetch {profile}"
         )
         found[file.path] = cache.path(file.sha256)
     return found
@@ -176,8 +189,8 @@ def make_place(folder: Path) -> Place:
 
 
 @dataclass(frozen=True)
-class DemoSite:
-    """The demo bundle, built and signed by alice, and a machine that has her keys."""
+class BuilderSite:
+    """A bundle, built and signed by alice, and a machine that has her keys."""
 
     place: Place
     bundle: Path
@@ -185,14 +198,30 @@ class DemoSite:
 
 
 @pytest.fixture(scope="session")
-def demo_site(demo_files: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> DemoSite:
+def demo_site(
+    demo_files: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> BuilderSite:
     """The profile `demo`, built by the real command once for the suite. Do not change its files."""
     assert demo_files
-    place = make_place(tmp_path_factory.mktemp("demo"))
+    return build_site("demo", "demo", tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="session")
+def base_site(
+    base_files: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> BuilderSite:
+    """Whisper base, built likewise; for heavy tests."""
+    assert base_files
+    return build_site(str(BASE_PROFILE), "base", tmp_path_factory.mktemp("base"))
+
+
+def build_site(profile: str, name: str, folder: Path) -> BuilderSite:
+    """Build the profile in `folder`."""
+    place = make_place(folder)
     fingerprint = place.keygen("alice")
-    built = place.airgap("build", "demo", "--key", "alice", "--passphrase-file", place.passphrase)
+    built = place.airgap("build", profile, "--key", "alice", "--passphrase-file", place.passphrase)
     assert built.code == 0, built.err
-    return DemoSite(place, place.folder / "demo-1.0.0" / "demo-1.0.0.tar.zst", fingerprint)
+    return BuilderSite(place, folder / f"{name}-1.0.0" / f"{name}-1.0.0.tar.zst", fingerprint)
 
 
 @pytest.fixture

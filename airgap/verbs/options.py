@@ -41,6 +41,16 @@ PassphraseFd = Annotated[
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or - for a pipe.")
 ]
+SignAs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key",
+        metavar="NAME",
+        help="Sign as NAME, with all keys that `airgap keygen NAME` made; or with the key in a "
+        "file. May be given again.",
+        show_default=False,
+    ),
+]
 AllowOlder = Annotated[
     str | None,
     typer.Option(

@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from airgap.head import HeadSlot
     from airgap.rotation import RotationFile
 
-Keys = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--key",
-        metavar="NAME",
-        help="Sign as NAME, with all keys that `airgap keygen NAME` made; or with the key in a "
-        "file. May be given again.",
-        show_default=False,
-    ),
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -37,7 +26,7 @@ def sign(
     bundle: Annotated[
         Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or a rotation.")
     ],
-    key: Keys = None,
+    key: options.SignAs = None,
     passphrase_file: options.PassphraseFile = None,
     passphrase_fd: options.PassphraseFd = None,
     export: Annotated[

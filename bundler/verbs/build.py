@@ -15,17 +15,6 @@ from bundler.verbs.reaching import CaBundle
 if TYPE_CHECKING:
     from bundler.build import Built
 
-Keys = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--key",
-        metavar="NAME",
-        help="Sign as NAME, with all keys that `airgap keygen NAME` made; or with the key in a "
-        "file. May be given again. Without it the bundle ends unsigned.",
-        show_default=False,
-    ),
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -34,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def build(
     profile: ProfileName,
-    key: Keys = None,
+    key: options.SignAs = None,
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder to make NAME-VERSION/ in.")
     ] = Path(),
@@ -57,7 +46,8 @@ def build(
     """Build a bundle: fetch what the lock names, judge it, load it, pack it, read it back, sign it.
 
     NAME-VERSION/ then holds the .tar.zst that crosses the gap, and papers that let a stranger
-    check it with openssl and sha256sum. The same lock gives the same bytes.
+    check it with openssl and sha256sum. The same lock gives the same bytes. Without --key the
+    bundle ends unsigned, and no host accepts it.
 
     \b
     Examples:

@@ -10,6 +10,7 @@ import typer
 
 from airgap.console import console
 from airgap.verbs import options
+from runtime.verbs import loading
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
@@ -69,21 +70,9 @@ def serve(
         int,
         typer.Option(metavar="N", min=0, help="CPU threads of each; 0 shares the cores out."),
     ] = 0,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or cuda.")] = "auto",
-    compute_type: Annotated[
-        str,
-        typer.Option(
-            metavar="TYPE", help="auto, or an arithmetic of CTranslate2's: int8, float16, …"
-        ),
-    ] = "auto",
-    verified_load: Annotated[
-        VerifiedLoad,
-        typer.Option(
-            metavar="|".join(VerifiedLoad),
-            help="buffer: what was hashed in memory is what the engine gets. path: hash in place, "
-            "then load by path; for hosts short of memory.",
-        ),
-    ] = VerifiedLoad.BUFFER,
+    device: loading.Device = "auto",
+    compute_type: loading.ComputeType = "auto",
+    verified_load: loading.Way = VerifiedLoad.BUFFER,
     tls_cert: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Certificate chain, PEM.", show_default=False),

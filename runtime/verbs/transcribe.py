@@ -12,6 +12,7 @@ import typer
 
 from airgap.console import console
 from airgap.verbs import options
+from runtime.verbs import loading
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
@@ -80,21 +81,9 @@ def transcribe(
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Give each word its times (json).")
     ] = False,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or cuda.")] = "auto",
-    compute_type: Annotated[
-        str,
-        typer.Option(
-            metavar="TYPE", help="auto, or an arithmetic of CTranslate2's: int8, float16, …"
-        ),
-    ] = "auto",
-    verified_load: Annotated[
-        VerifiedLoad,
-        typer.Option(
-            metavar="|".join(VerifiedLoad),
-            help="buffer: what was hashed in memory is what the engine gets. path: hash in place, "
-            "then load by path; for hosts short of memory.",
-        ),
-    ] = VerifiedLoad.BUFFER,
+    device: loading.Device = "auto",
+    compute_type: loading.ComputeType = "auto",
+    verified_load: loading.Way = VerifiedLoad.BUFFER,
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Do not leave the network.")
     ] = False,

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,16 +42,21 @@ def tone() -> Samples:
 
 @dataclass(frozen=True)
 class Site:
-    """A machine with the demo bundle mounted."""
+    """A machine with a bundle mounted."""
 
     place: Any
 
-    def serve(self, *options: str | Path, **environment: str) -> "Server":
-        """Start the real command on a free port, and wait until it listens."""
+    def serve(
+        self, *options: str | Path, program: Sequence[str] = ("-m", "airgap"), **environment: str
+    ) -> "Server":
+        """Start the real command on a free port, and wait until it listens.
+
+        `program` is what Python runs instead, to inject a fault into that process.
+        """
         log = self.place.folder / f"serve-{secrets.token_hex(4)}.log"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "airgap", "serve", "--port", "0", *map(str, options)],
+                [sys.executable, *program, "serve", "--port", "0", *map(str, options)],
                 cwd=self.place.folder,
                 env={**self.place.environment(), **environment},
                 stdin=subprocess.DEVNULL,
@@ -121,11 +126,17 @@ def own_site(demo_site: Any, tmp_path: Path) -> Site:
     return _mounted(demo_site, tmp_path)
 
 
-def _mounted(demo_site: Any, folder: Path) -> Site:
-    place = replace(demo_site.place, folder=folder)
-    shutil.copytree(demo_site.place.keys, place.keys)
-    place.trust("alice", demo_site.fingerprint)
-    mounted = place.airgap("mount", demo_site.bundle)
+@pytest.fixture(scope="session")
+def multilingual_site(base_site: Any, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Whisper base, mounted likewise. Do not change its mount."""
+    return _mounted(base_site, tmp_path_factory.mktemp("multilingual"))
+
+
+def _mounted(builder: Any, folder: Path) -> Site:
+    place = replace(builder.place, folder=folder)
+    shutil.copytree(builder.place.keys, place.keys)
+    place.trust("alice", builder.fingerprint)
+    mounted = place.airgap("mount", builder.bundle)
     assert mounted.code == 0, mounted.err
     return Site(place)
 
