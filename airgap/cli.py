@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+from functools import cache
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -21,6 +22,8 @@ COMMANDS = "airgap.commands"
 
 CONNECTED = frozenset({"plan", "lock", "fetch", "scan", "build", "cache"})
 """Verbs that are missing where the connected side is not installed."""
+
+OWN = (verify, inspect, sign, keygen, trust, audit)
 
 INTERRUPTED = 128 + 2
 """Exit code after Ctrl-C, as a shell gives it."""
@@ -97,7 +100,7 @@ def run(arguments: list[str]) -> int:
     """Run the command with these arguments; returns its exit code."""
     console.configure(as_json="--json" in arguments)
     try:
-        _load_verbs()
+        _load_verbs(arguments[0] if arguments else "")
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
     except AirgapError as error:
@@ -119,12 +122,21 @@ def _interrupted() -> int:
     return INTERRUPTED
 
 
-def _load_verbs() -> None:
-    """Register our verbs and those of the sides that are installed, once."""
-    if app.registered_commands:
-        return
-    for verb in (verify, inspect, sign, keygen, trust, audit):
+def _load_verbs(asked: str = "") -> None:
+    """Register our verbs and, unless one of them is asked for, those of the sides."""
+    _load_own()
+    if asked not in {verb.__name__.rpartition(".")[2] for verb in OWN}:
+        _load_sides()  # looking for them takes 20 ms, and verify needs neither
+
+
+@cache
+def _load_own() -> None:
+    for verb in OWN:
         verb.register(app)
+
+
+@cache
+def _load_sides() -> None:
     for entry in metadata.entry_points(group=COMMANDS):
         try:
             register = entry.load()

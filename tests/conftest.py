@@ -1,7 +1,8 @@
 """What every part of the suite may use: real models and speech, bundles, the command itself.
 
-The suite reaches no network: `make test` fetches the profile `demo`, and for the heavy tests
-data/profiles/base.yaml, first, with the project's own `airgap fetch`, and pytest-socket closes every socket beyond loopback.
+The suite reaches no network: `make test` fetches the profile `demo` and data/profiles/base.yaml
+first, with the project's own `airgap fetch`, and pytest-socket closes every socket beyond
+loopback.
 """
 
 from __future__ import annotations
