@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from airgap.audit import AuditLog
-from airgap.console import Advance, console, quietly
+from airgap.console import Advance, quietly
 from airgap.errors import AirgapError
 from airgap.manifest import Artifact
 from runtime import loading
@@ -50,8 +50,12 @@ def announced(engine: WhisperEngine, mounted: Generation) -> str:
     )
 
 
-def record(engine: WhisperEngine, mounted: Generation, root: Path) -> None:
-    """Note in this host's audit log which model answers. Who may not write there is told."""
+def record(engine: WhisperEngine, mounted: Generation, root: Path) -> str | None:
+    """Note in this host's audit log which model answers.
+
+    Returns:
+        Why it is not there, for whoever may not write it; None where it is.
+    """
     try:
         AuditLog.of(root).append(
             "model-loaded",
@@ -60,4 +64,5 @@ def record(engine: WhisperEngine, mounted: Generation, root: Path) -> None:
             approval_code=mounted.approval_code.replace(" ", ""),
         )
     except AirgapError as error:
-        console.warn(f"not in the audit log: {error.message}")
+        return f"not in the audit log: {error.message}"
+    return None

@@ -62,6 +62,12 @@ class Metrics:
         self.places = Gauge(
             "airgap_requests_inside", "Requests inside, uploads among them.", registry=registry
         )
+        self.days_left = Gauge(
+            "airgap_bundle_days_left",
+            "Days until the bundle that is served expires; none where it never does.",
+            ("bundle",),
+            registry=registry,
+        )
         self.load = Gauge(
             "airgap_model_load_seconds",
             "What verifying and loading took.",

@@ -18,8 +18,9 @@ from typing import Any, Final
 import numpy as np
 
 from airgap import limits, strict_json
+from airgap.accepted import clock
 from airgap.errors import AirgapError
-from runtime import generation, models
+from runtime import generation, models, standing
 from runtime.engine.audio import SAMPLE_RATE
 from runtime.engine.hardware import find_hardware
 from runtime.engine.options import FALLBACK_TEMPERATURES, TranscribeOptions
@@ -170,10 +171,11 @@ def load(source: Source, metrics: Metrics) -> Loaded:
 
     Raises:
         AirgapError: nothing is mounted, a file is not what was signed, the engine does not load
-            it, or the first inference fails.
+            it, the first inference fails, or the bundle has expired and the policy says stop.
     """
     hardware = find_hardware(source.device, source.compute_type, source.threads, source.workers)
     with generation.current(source.root, source.bundle) as mounted:
+        _tell_standing(source, mounted, metrics)
         engines = {}
         for name in source.models or (None,):
             artifact = mounted.artifact("asr", name)
@@ -181,6 +183,8 @@ def load(source: Source, metrics: Metrics) -> Loaded:
             engine = models.load(mounted, artifact, hardware, source.verified_load)
             metrics.load.labels(engine.name).set(time.perf_counter() - started)
             logs.say("loaded", models.announced(engine, mounted), hardware=str(engine.hardware))
+            if unrecorded := models.record(engine, mounted, source.root):
+                logs.warn("audit", unrecorded)
             warm_up(engine)
             engines[engine.name] = engine
         return Loaded(
@@ -191,6 +195,15 @@ def load(source: Source, metrics: Metrics) -> Loaded:
             verdict=_verdict(mounted),
             inventory=json.loads(mounted.folder.read(INVENTORY, limits.MANIFEST_SIZE)),
         )
+
+
+def _tell_standing(source: Source, mounted: Generation, metrics: Metrics) -> None:
+    """Say early what will stop new mounts. Raises RefusedError where the policy says stop."""
+    now = clock()
+    for warning in standing.warnings(mounted, source.root, now):
+        logs.warn("standing", warning)
+    if (left := standing.days_left(mounted, now)) is not None:
+        metrics.days_left.labels(mounted.statement.name).set(left)
 
 
 def warm_up(engine: WhisperEngine) -> None:

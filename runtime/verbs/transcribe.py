@@ -124,7 +124,8 @@ def transcribe(
             for warning in standing.warnings(mounted, place, clock()):
                 console.warn(warning)
             engine = _load(mounted, model, device, compute_type, verified_load)
-            models.record(engine, mounted, place)
+            if unrecorded := models.record(engine, mounted, place):
+                console.warn(unrecorded)
         wanted = TranscribeOptions(
             language=language,
             task=str(task),

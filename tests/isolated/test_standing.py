@@ -132,10 +132,14 @@ def test_stop_refuses_what_was_revoked(ward, alice):
 
 
 def transcribe(host, tmp_path):
-    """In a process of its own: it leaves the network for good."""
     (tmp_path / "talk.wav").write_bytes(b"RIFF")
+    return in_a_process(tmp_path, "transcribe", tmp_path / "talk.wav")
+
+
+def in_a_process(tmp_path, *arguments):
+    """In a process of its own: it leaves the network for good."""
     return subprocess.run(
-        [sys.executable, "-m", "airgap", "transcribe", tmp_path / "talk.wav"],
+        [sys.executable, "-m", "airgap", *arguments],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -161,3 +165,22 @@ def test_serve_warns_and_goes_on(mounted, alice, tmp_path):
     said = transcribe(mounted, tmp_path)
     assert said.returncode != 3
     assert "warning: 'ward-1.0.0' would not be mounted today, and serves on" in said.stderr
+
+
+@pytest.mark.heavy
+def test_stop_refuses_to_start_a_server(mounted, alice, tmp_path):
+    stop(mounted)
+    revoke(mounted, alice)
+    said = in_a_process(tmp_path, "serve", "--port", "0")
+    assert said.returncode == 3
+    assert "policy.threshold" in said.stderr
+    assert "Model loaded" not in said.stderr
+
+
+@pytest.mark.heavy
+def test_a_server_warns_and_goes_on(mounted, alice, tmp_path):
+    """Past the warning it fails at the made-up model, which is not this test's subject."""
+    revoke(mounted, alice)
+    said = in_a_process(tmp_path, "serve", "--port", "0")
+    assert said.returncode != 3
+    assert "would not be mounted today, and serves on" in said.stderr
