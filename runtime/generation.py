@@ -175,7 +175,7 @@ def _read(folder: Folder, number: int) -> Generation:
 
 
 def _unreadable(why: str) -> DamagedError:
-    return DamagedError(f"{RECORD} is damaged: {why}", rule="mount.record")
+    return DamagedError(f"{RECORD} is damaged: {why}", rule="mount.manifest")
 
 
 def _changed(path: Path, why: str) -> DamagedError:
