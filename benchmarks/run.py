@@ -127,7 +127,7 @@ def _memory(site: Site, parent: Path) -> None:
     """The peak of verify on bundles of three sizes; the largest is made of holes."""
     holes = site.folder / "holes.tar.zst"
     site.inside("sparse", holes, str(int(HUGE * 1e9)), site.folder / "keys" / "bench")
-    print("\nairgap verify: memory by size")
+    print("\nmemory of airgap verify, by size")
     with prepared(parent, SMALL) as small:
         for owner, bundle in ((small, small.bundle), (site, site.bundle), (site, holes)):
             run = timed((AIRGAP, "verify", bundle, "--quiet"), owner.environment)
