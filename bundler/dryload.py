@@ -192,10 +192,10 @@ def _load(artifact: Artifact, tree: Tree, folder: Path, cache: DownloadCache) ->
 
 
 def _run(artifact: Artifact, folder: Path) -> subprocess.CompletedProcess[str]:
-    words = ("-m", "bundler.dryload_child", artifact.engine or "", folder / artifact.path)
+    words = ("-m", "bundler.dryload_child", artifact.engine or "", artifact.role)
     try:
         return subprocess.run(  # noqa: S603 - our own program; the words are of the checked lock
-            [sys.executable, *map(str, words)],
+            [sys.executable, *words, str(folder / artifact.path)],
             capture_output=True,
             text=True,
             check=False,

@@ -1,7 +1,8 @@
 """Loads one model as the isolated host will, in a process that has left the network for good.
 
-Run as a program, by `bundler.dryload` alone: `python -m bundler.dryload_child ENGINE FOLDER`. The
-one place of this side that imports the isolated side: what is tried must be what will run.
+Run as a program, by `bundler.dryload` alone: `python -m bundler.dryload_child ENGINE ROLE
+FOLDER`. The one place of this side that imports the isolated side: what is tried must be what
+will run.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from airgap.errors import AirgapError
 from runtime import offline
 
 
-def main(engine: str, folder: Path) -> int:
+def main(engine: str, role: str, folder: Path) -> int:
     """Load, and print one JSON line: `seconds`, `peak` in bytes, or `error`."""
     try:
         offline.leave_network()
         before = time.perf_counter()
-        _LOADERS[engine](folder)
+        _LOADERS[engine](role, folder)
         seconds = time.perf_counter() - before
     except AirgapError as error:
         print(json.dumps({"error": error.message}))  # noqa: T201 - this is how it answers
@@ -31,7 +35,7 @@ def main(engine: str, folder: Path) -> int:
     return 0
 
 
-def _faster_whisper(folder: Path) -> None:
+def _faster_whisper(_role: str, folder: Path) -> None:
     """From memory, as `airgap transcribe` loads; on the CPU, which every builder has."""
     from runtime.engine.hardware import find_hardware  # noqa: PLC0415 - after the network is left
     from runtime.engine.whisper import WhisperEngine  # noqa: PLC0415 - after the network is left
@@ -40,8 +44,11 @@ def _faster_whisper(folder: Path) -> None:
     WhisperEngine.from_buffers(folder.name, files, find_hardware("cpu"))
 
 
-_LOADERS = {"faster-whisper": _faster_whisper}
+_LOADERS: Final[Mapping[str, Callable[[str, Path], None]]] = MappingProxyType(
+    {"faster-whisper": _faster_whisper}
+)
+"""By engine: loads the model of a role from its folder, or raises AirgapError."""
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
+    sys.exit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3])))

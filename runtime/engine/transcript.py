@@ -18,12 +18,14 @@ class Word:
         end: when it ends, in seconds.
         text: the word; the texts of a segment's words, joined, are the segment's text.
         probability: mean probability of its tokens, 0 to 1.
+        speaker: who says it, by the label of a turn; None where nobody was asked, or heard.
     """
 
     start: float
     end: float
     text: str
     probability: float
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Segment:
         compression_ratio: zlib's ratio over the text of its window; above 2.4 it repeats itself.
         no_speech_prob: the model's probability that its window holds no speech.
         temperature: the sampling temperature that its window was decoded at.
+        speaker: who says it, likewise; a segment whose words are of several is split before.
     """
 
     id: int
@@ -55,6 +58,23 @@ class Segment:
     compression_ratio: float
     no_speech_prob: float
     temperature: float
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A stretch in which one speaker speaks. Turns of different speakers may overlap.
+
+    Attributes:
+        start: when it begins, in seconds.
+        end: when it ends, in seconds.
+        speaker: a label that is one person's throughout the recording: `SPEAKER_00`, `SPEAKER_01`,
+            numbered in the order in which they first speak, whichever library heard them.
+    """
+
+    start: float
+    end: float
+    speaker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,7 @@ class Transcript:
         language_probability: how sure the model was, 0 to 1; 1.0 where it was told.
         duration: length of the recording in seconds.
         segments: what was said, in order; empty where nobody spoke.
+        turns: who spoke when, by start; None where nobody asked, empty where nobody was heard.
     """
 
     model: str
@@ -77,6 +98,7 @@ class Transcript:
     language_probability: float
     duration: float
     segments: tuple[Segment, ...]
+    turns: tuple[Turn, ...] | None = None
 
     @property
     def text(self) -> str:
