@@ -100,6 +100,8 @@ def _spoken(transcript: Transcript) -> Iterator[tuple[Segment, str]]:
 
 def _segment_object(segment: Segment) -> dict[str, object]:
     fields = asdict(segment)
+    if segment.speaker is None:  # nobody asked: the keys are Whisper's
+        del fields["speaker"]
     fields["words"] = [
         {"word": word.text, "start": word.start, "end": word.end, "probability": word.probability}
         for word in segment.words
