@@ -160,4 +160,5 @@ def _claimed(old: Inventory, new: Inventory) -> Iterator[Change]:
 
 
 def _to_carry(old: Inventory, new: Inventory) -> int:
-    return sum(file.size for file in delta.carried(new.files, old.files))
+    left = delta.left_out(new.files, old.files)
+    return sum(file.size for file in new.files if file.path not in left)

@@ -67,13 +67,13 @@ def of_manifest(manifest: Manifest) -> Inventory:
         "expires": manifest.expires or "never",
         "platform": manifest.platform,
         "profile": f"{manifest.profile} sha256 {manifest.profile_sha256}",
-        "base": f"{manifest.base.name}-{manifest.base.version}" if manifest.base else "none",
+        "base": manifest.base.title if manifest.base else "none",
     }
     facts |= {f"built with {name}": version for name, version in manifest.built_with.items()}
     facts |= {name: _yes(there) for name, there in manifest.features.items()}
     return Inventory(
         kind=BUNDLE,
-        title=f"{manifest.name}-{manifest.version}",
+        title=manifest.title,
         facts=facts,
         models=tuple(_carried(one, manifest.files_of(one)) for one in manifest.artifacts),
         files=manifest.files,
