@@ -56,7 +56,7 @@ def check_base(lock: Lock, base: Manifest) -> None:
             f"its base '{title}' with sequence {base.sequence}",
             hint=f"airgap lock {lock.name}, which raises both where something changed",
         )
-    held = {file.sha256 for file in base.files}
+    held = {file.sha256 for file in base.files if file.artifact is not None}
     if not any(file.sha256 in held for _model, file in lock.files()):
         raise UsageError(
             f"the base '{title}' has no file of '{lock.name}-{lock.version}': a delta would leave "
@@ -68,17 +68,21 @@ def check_base(lock: Lock, base: Manifest) -> None:
 def left_out(files: Iterable[File], base: Iterable[File]) -> dict[str, str]:
     """The files that a delta leaves to its base: the path there, by the path here.
 
-    A file whose path holds another content in the base travels, even where the base has its
-    content elsewhere: so `by_hand` overwrites nothing.
+    Whoever unpacks the delta over its base finds each of them at that path afterwards: a file
+    travels where its path has another content in the base, or where what the base has of its
+    content is overwritten.
     """
-    base = tuple(base)
-    there = {file.path: file.sha256 for file in base}
-    place = {file.sha256: file.path for file in reversed(base)}
+    whole, models = tuple(files), [file for file in base if file.artifact is not None]
+    here = {file.path: file.sha256 for file in whole}
+    there = {file.path: file.sha256 for file in models}
+    kept = {
+        file.sha256: file.path for file in models if here.get(file.path, file.sha256) == file.sha256
+    }
     return {
-        file.path: file.path if file.path in there else place[file.sha256]
-        for file in files
+        file.path: file.path if file.path in there else kept[file.sha256]
+        for file in whole
         if file.artifact is not None
-        and file.sha256 in place
+        and file.sha256 in kept
         and there.get(file.path, file.sha256) == file.sha256
     }
 
@@ -90,18 +94,16 @@ def by_hand(base: Manifest, left: Mapping[str, str]) -> bytes:
         base: the full bundle's manifest.
         left: as `left_out` gives it.
     """
-    title = base.title
     moved = [(old, new) for new, old in sorted(left.items()) if old != new]
     copies = "".join(
         f"  mkdir -p {_quoted(PurePosixPath(new).parent)} && cp {_quoted(old)} {_quoted(new)}\n"
         for old, new in moved
     )
-    between = f"then, in the same folder,\n\n{copies}\nand " if moved else ""
     return f"""
-This is a delta: it leaves out {len(left)} files that {title} has. To make the whole by hand, first
-unpack {title}.tar.zst into an empty folder, {between}then unpack this bundle over it.
-SHA256SUMS lists every file of the whole.
-""".encode()
+This is a delta: it leaves {len(left)} files to {base.title}. By hand, unpack that, unpack this over
+it, and copy what has another path now ({len(moved)} files):
+
+{copies}""".encode()
 
 
 def _quoted(path: object) -> str:
