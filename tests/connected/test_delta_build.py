@@ -79,19 +79,19 @@ def test_a_file_that_a_new_commit_moved_stays(make: Make, base: Built) -> None:
     assert left.path == f"hf/hub/models--o--m/snapshots/{LATER}/weights.txt"
 
 
-@pytest.mark.parametrize("commit", ["", LATER])
+@pytest.mark.parametrize("changes", [{}, {"commit": LATER}], ids=["in place", "moved"])
 def test_the_real_tar_makes_the_whole_over_the_base(
-    make: Make, base: Built, commit: str, tmp_path: Path
+    make: Make, base: Built, changes: dict[str, str], tmp_path: Path
 ) -> None:
     """As README.txt says, and SHA256SUMS then finds every file of a full build."""
-    delta = make(NEW, 2, base.manifest, commit=commit)
+    delta = make(NEW, 2, base.manifest, **changes)
     tree = tmp_path / "tree"
     tree.mkdir()
     for bundle in (base, delta):
         subprocess.run(["tar", "--zstd", "-xf", bundle.path, "-C", tree], check=True)
     assert (tree / "README.txt").read_text().count("This is a delta") == 1
     copies = [line for line in (tree / "README.txt").read_text().splitlines() if "&& cp " in line]
-    assert bool(copies) == bool(commit)
+    assert bool(copies) == bool(changes)
     subprocess.run(["sh", "-e"], input="\n".join(copies).encode(), cwd=tree, check=True)
     subprocess.run(["sha256sum", "-c", "--strict", "--quiet", "SHA256SUMS"], cwd=tree, check=True)
     summed = {line[66:] for line in (tree / "SHA256SUMS").read_text().splitlines()}
@@ -158,8 +158,8 @@ def test_what_is_scanned_is_the_whole(make: Make, base: Built) -> None:
         ({"files": ()}, "has no file of 'ward-1.2.0': a delta would leave nothing out", "without"),
     ],
 )
-def test_a_base_that_cannot_be_one(  # noqa: PLR0917 - parameters and fixtures
-    make: Make, base: Built, tmp_path: Path, change: dict[str, Any], saying: str, hint: str
+def test_a_base_that_cannot_be_one(
+    *, make: Make, base: Built, tmp_path: Path, change: dict[str, Any], saying: str, hint: str
 ) -> None:
     before = sorted(tmp_path.rglob("*"))
     wrong = replace(base.manifest, **change)
@@ -207,7 +207,8 @@ def test_the_verb(
         (b"\x50\x2a\x4d\x18", 3, "is no airgap bundle"),
     ],
 )
-def test_a_base_that_is_none(  # noqa: PLR0917 - parameters and fixtures
+def test_a_base_that_is_none(
+    *,
     locked: Path,
     tmp_path: Path,
     content: bytes | None,
