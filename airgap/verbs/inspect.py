@@ -73,7 +73,7 @@ def _show_summary(opened: OpenBundle) -> None:
     if statement.base:
         there = human_size(sum(file.size for file in left))
         console.data(
-            f"  delta of       {statement.base.title}: {len(left)} files, {there} are left to it"
+            f"  delta of       {statement.base.title}: {len(left)} files ({there}) are left to it"
         )
     console.data(f"  features       {', '.join(features) or 'transcription alone'}")
     console.data(f"  approval code  {approval_code(opened.envelope.statement)}")

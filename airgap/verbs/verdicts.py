@@ -59,9 +59,9 @@ def report(
     console.data(f"  sequence       {statement.sequence}, created {statement.created}")
     console.data(f"  expires        {statement.expires or 'never'}")
     console.data(f"  checked        {_depth(deep)}: {_amount(verified.bundle)}")
+    _report_base(verified.bundle, base)
     if receipt is not None:
         console.data(f"  receipt        {receipt}")
-    _report_base(verified.bundle, base)
     for key_id in verdict.unknown:
         console.data(f"  also signed    by the key {key_id}, which counts for nothing here")
     for step in steps:
@@ -129,7 +129,7 @@ def _report_base(bundle: OpenBundle, checked: Path | None) -> None:
     base, left = bundle.statement.base, bundle.manifest.left_to_base
     if base is None:
         return
-    amount = f"{len(left)} files, {human_size(sum(file.size for file in left))}"
+    amount = f"{len(left)} files ({human_size(sum(file.size for file in left))})"
     if checked is not None:
         console.data(f"  delta of       {base.title}: '{checked}' holds the {amount} left to it")
         return

@@ -107,7 +107,7 @@ def _checks(built: Built) -> str:
 def _left(built: Built) -> str:
     """What a delta leaves out, for a person."""
     left = built.manifest.left_to_base
-    return f"{len(left)} files, {human_size(sum(file.size for file in left))},"
+    return f"{len(left)} files ({human_size(sum(file.size for file in left))})"
 
 
 def _report(built: Built, signers: list[str]) -> None:

@@ -179,6 +179,20 @@ def test_mounting_the_base_once_more_mends_it(mounted, bundle, delta, contents, 
     assert unsound(mounted.root) == []
 
 
+def test_a_base_that_this_host_has_gone_beyond_mends_it_too(
+    mounted, bundle, delta, contents, unsound
+):
+    assert mounted.airgap("mount", delta).code == 0
+    there = blob(mounted, max(contents.values(), key=len))
+    there.unlink()
+    assert mounted.airgap("mount", delta).code == 1
+    assert mounted.airgap("mount", bundle).code == 3
+    assert mounted.airgap("mount", bundle, "--allow-older", "the store has rotted").code == 0
+    assert mounted.airgap("mount", delta).code == 0
+    assert "ward-1.1.0" in mounted.airgap("list").out
+    assert unsound(mounted.root) == []
+
+
 def test_a_delta_may_only_be_completed_by_what_was_signed(mounted, make, newer, refused):
     """It leaves out a file that its base never had: no host can have it."""
     delta = make(left={"samples/new.txt"})
@@ -243,7 +257,7 @@ def test_verify_without_the_base_says_what_it_did_not_look_at(host, delta):
     said = host.airgap("verify", delta)
     assert said.code == 0
     assert "warning: it is a delta" in said.err
-    assert "4 files, 5.0 MB are left to ward-1.0.0, which was not looked at" in said.err
+    assert "4 files (5.0 MB) are left to ward-1.0.0, which was not looked at" in said.err
     document = host.airgap("verify", delta, "--json").document
     assert document["base"]["name"] == "ward"
     assert (document["base_checked"], document["left_to_base"]) == (False, 4)
@@ -348,7 +362,7 @@ def test_a_base_needs_somebody_who_is_asked(host, delta, bundle, other):
 def test_inspect_says_what_it_is_a_delta_of(host, delta):
     said = host.airgap("inspect", delta)
     assert said.code == 0
-    assert "delta of       ward-1.0.0: 4 files, 5.0 MB are left to it" in said.out
+    assert "delta of       ward-1.0.0: 4 files (5.0 MB) are left to it" in said.out
 
 
 def test_the_statement_names_the_base_too(delta, manifest_of, contents):
