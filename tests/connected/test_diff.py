@@ -198,7 +198,8 @@ def test_what_a_person_reads(built: tuple[Built, Built], diff: Any) -> None:
     assert "  ~ version   1.1.0 -> 1.2.0" in lines
     assert "  ~ sequence  1 -> 2" in lines
     assert f"  ~ o--m commit   0123456789ab… -> {LATER[:12]}…" in lines
-    assert lines[-1].startswith("a delta would carry ")
+    assert lines[-1].startswith("to carry: ")
+    assert lines[-1].endswith(" that ward-1.1.0 lacks")
 
 
 def test_what_a_program_reads(built: tuple[Built, Built], diff: Any, kit: Any) -> None:
