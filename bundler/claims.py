@@ -14,6 +14,7 @@ from typing import Final
 
 from airgap import envelope, limits, strict_json, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
+from airgap.console import console
 from airgap.errors import DamagedError
 from airgap.files import read_bounded
 from airgap.head import interruption_told
@@ -36,7 +37,7 @@ def is_bundle(path: Path) -> bool:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of a bundle, or the `manifest.json` that lies beside one.
+    """The manifest of a bundle, or the `manifest.json` beside one; says that nobody verified it.
 
     Raises:
         AirgapError: it cannot be read.
@@ -44,8 +45,11 @@ def read_manifest(path: Path) -> Manifest:
     """
     if is_bundle(path):
         with _opened(path) as bundle:
-            return bundle.manifest
-    return Manifest.parse(read_bounded(path, limits.MANIFEST_SIZE, "a manifest.json"))
+            manifest = bundle.manifest
+    else:
+        manifest = _parsed(path)
+    console.say(f"{manifest.title}: read from '{path}', not verified")
+    return manifest
 
 
 def read_inventory(path: Path) -> Inventory:
@@ -56,13 +60,17 @@ def read_inventory(path: Path) -> Inventory:
         DamagedError: it is neither; or a bundle that does not fit its own statement.
     """
     if not is_bundle(path):
-        return of_manifest(read_manifest(path))
+        return of_manifest(_parsed(path))
     with _opened(path) as bundle:
         return replace(
             of_manifest(bundle.manifest),
             findings=_findings(bundle),
             signatures=tuple(one.key_id for one in bundle.envelope.signatures),
         )
+
+
+def _parsed(path: Path) -> Manifest:
+    return Manifest.parse(read_bounded(path, limits.MANIFEST_SIZE, "a manifest.json"))
 
 
 @contextmanager

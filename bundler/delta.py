@@ -94,16 +94,16 @@ def by_hand(base: Manifest, left: Mapping[str, str]) -> bytes:
         base: the full bundle's manifest.
         left: as `left_out` gives it.
     """
-    moved = [(old, new) for new, old in sorted(left.items()) if old != new]
     copies = "".join(
         f"  mkdir -p {_quoted(PurePosixPath(new).parent)} && cp {_quoted(old)} {_quoted(new)}\n"
-        for old, new in moved
+        for new, old in sorted(left.items())
+        if old != new
     )
+    moved = f"Then copy what has another path now:\n\n{copies}" if copies else ""
     return f"""
-This is a delta: it leaves {len(left)} files to {base.title}. By hand, unpack that, unpack this over
-it, and copy what has another path now ({len(moved)} files):
-
-{copies}""".encode()
+This is a delta: it leaves {len(left)} files to {base.title}. By hand, unpack that,
+then this over it.
+{moved}""".encode()
 
 
 def _quoted(path: object) -> str:

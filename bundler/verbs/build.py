@@ -84,9 +84,6 @@ def build(
         )
         for named in key or []
     }
-    older = read_manifest(base) if base else None
-    if older:
-        console.say(f"base: {older.title}, read from '{base}', not verified")
     built = build_bundle(
         wanted,
         lock,
@@ -94,7 +91,7 @@ def build(
         out,
         signers,
         skip_dry_load=skip_dry_load or [],
-        base=older,
+        base=read_manifest(base) if base else None,
     )
     _report(built, list(signers))
 

@@ -130,6 +130,16 @@ def test_nothing_new_but_the_papers_is_a_delta_all_the_same(make: Make, base: Bu
     assert paths(delta, carried=True) == {"README.txt", "SHA256SUMS", "scan.json"}
 
 
+def test_the_base_is_named_in_the_deltas_own_hash(
+    *, base: Built, access: Access, ward: Profile, ward_lock: Callable[..., Lock], tmp_path: Path
+) -> None:
+    stronger = replace(ward, hash="sha384")
+    lock, out = ward_lock(NEW, 2), tmp_path / "out"
+    delta = build(stronger, lock, access, out, {}, skip_dry_load=["asr"], base=base.manifest)
+    digest = hashlib.sha384(base.manifest.to_bytes()).hexdigest()
+    assert delta.statement.base == Base("ward", "1.1.0", digest)
+
+
 def test_what_is_scanned_is_the_whole(make: Make, base: Built) -> None:
     delta, full = make(NEW, 2, base.manifest), make(NEW, 2, out="full")
     assert delta.manifest.scan == full.manifest.scan
@@ -196,7 +206,7 @@ def test_the_verb(
     assert cli.run(words) == 0
     said = capsys.readouterr()
     assert "delta          leaves 2 files (72.0 kB) to ward-1.1.0" in said.out
-    assert f"base: ward-1.1.0, read from '{given}', not verified" in said.err
+    assert f"ward-1.1.0: read from '{given}', not verified" in said.err
     assert read_manifest(Path("ward-1.2.0/ward-1.2.0.tar.zst")).base
 
 

@@ -17,7 +17,7 @@ from airgap import frames, tar, volumes
 from airgap.archive import read_head
 from airgap.statement import Base, Statement
 
-MODEL, CONFIG = "model.bin", "config.json"
+MODEL = "model.bin"
 
 
 def named(base, **changes):
@@ -215,6 +215,17 @@ def test_a_base_that_cannot_be_one(
     assert (said.code, said.document["rule"]) == (3, "manifest.form")
     assert saying in said.document["message"]
     assert snapshot(mounted.root) == before
+
+
+def test_a_size_that_is_not_the_blobs(
+    *, mounted, manifest_of, contents, newer, left, write, refused
+):
+    changes = {"version": "1.1.0", "sequence": 8, "base": named(manifest_of(contents))}
+    files = without(manifest_of(newer, **changes), left)
+    lying = tuple(
+        replace(file, size=file.size + 1) if file.path.endswith(MODEL) else file for file in files
+    )
+    refused(mounted, write("lying", contents=newer, files=lying, **changes), "lacks 1", MODEL)
 
 
 def test_one_content_has_one_size(*, mounted, make, manifest_of, contents, newer, left, write):
