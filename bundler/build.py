@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import IO
 
 import zstandard
 
-from airgap import pack, papers, signing, tar, volumes
+from airgap import checksums, pack, papers, signed_papers, signing, tar, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.console import console, human_size
 from airgap.envelope import Envelope
@@ -37,6 +37,8 @@ from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
 from bundler.profile import Profile
+from bundler.review.page import review_page
+from bundler.sbom import sbom
 from bundler.scan.verdict import Verdict, judge, scan_files
 from bundler.sources import Access
 
@@ -115,9 +117,7 @@ def _packed(
         bundle = folder / f"{title}.tar.zst"
         statement = _write(bundle, manifest, contents, profile.hash)
         envelope = _check_and_sign(bundle, manifest, contents, signers)
-        write_whole(folder / tar.MANIFEST, manifest.to_bytes())
-        names = {key.public.key_id: name for name, private in signers.items() for key in private}
-        papers.write(bundle, names)
+        _write_papers(bundle, envelope, manifest, contents, signers)
         folder.rename(target)
         sync_folder(out)
     return Built(target / bundle.name, statement, envelope, manifest)
@@ -155,14 +155,19 @@ def compose(
     """
     tree = layout.lay_out(lock)
     files, contents = _models(tree, cached)
-    if checks:
-        files.append(_small_file(own_papers.SCAN, checks.scan.report, None))
-        contents[own_papers.SCAN] = checks.scan.report
-    for path, content in _own_papers(lock, files):
+    models = _manifest(profile, lock, tree, files, checks)
+    for path, content in _own_papers(models, profile, lock, checks):
         files.append(_small_file(path, content, None))
         contents[path] = content
     files.sort(key=lambda file: file.path)
-    manifest = Manifest(
+    laid_out = tuple(file for _header, file in tar.members(files, lock.created))
+    return replace(models, files=laid_out), contents
+
+
+def _manifest(
+    profile: Profile, lock: Lock, tree: Tree, files: Sequence[File], checks: Checks | None
+) -> Manifest:
+    return Manifest(
         name=lock.name,
         version=lock.version,
         sequence=lock.sequence,
@@ -179,13 +184,12 @@ def compose(
         platform="any",
         features={"diarization_enabled": profile.diarization != "none"},
         artifacts=tree.artifacts,
-        files=tuple(file for _header, file in tar.members(files, lock.created)),
+        files=tuple(files),
         derived=tuple(made.derived for made in tree.made),
         built=(),
         scan=checks.scan.check if checks else None,
         dry_load=checks.dry_load if checks else None,
     )
-    return manifest, contents
 
 
 def _models(tree: Tree, cached: Mapping[str, Path]) -> tuple[list[File], dict[str, Path | bytes]]:
@@ -203,12 +207,21 @@ def _models(tree: Tree, cached: Mapping[str, Path]) -> tuple[list[File], dict[st
     return files, contents
 
 
-def _own_papers(lock: Lock, files: Sequence[File]) -> Iterator[tuple[str, bytes]]:
-    readme = own_papers.readme(lock.name, lock.version)
-    yield own_papers.README, readme
-    digests = {file.path: file.sha256 for file in files}
-    digests[own_papers.README] = hashlib.sha256(readme).hexdigest()
-    yield own_papers.SUMS, own_papers.sums(digests)
+def _own_papers(
+    models: Manifest, profile: Profile, lock: Lock, checks: Checks | None
+) -> Iterator[tuple[str, bytes]]:
+    """The papers of the tree, and last the checksums of all that is in it."""
+    papers_ = {
+        own_papers.README: own_papers.readme(lock.name, lock.version),
+        papers.REVIEW: review_page(models, profile, lock, checks.scan.scan if checks else None),
+        papers.SBOM: sbom(models),
+    }
+    if checks:
+        papers_[own_papers.SCAN] = checks.scan.report
+    yield from papers_.items()
+    digests = {file.path: file.sha256 for file in models.files}
+    digests |= {path: hashlib.sha256(content).hexdigest() for path, content in papers_.items()}
+    yield checksums.FILE, checksums.text(digests).encode()
 
 
 def _small_file(path: str, content: bytes, artifact: str | None) -> File:
@@ -259,6 +272,26 @@ def _check_and_sign(
     with bundle.open("r+b") as stream:
         pack.write_head(stream, envelope)
     return envelope
+
+
+def _write_papers(
+    bundle: Path,
+    envelope: Envelope,
+    manifest: Manifest,
+    contents: Contents,
+    signers: Mapping[str, Sequence[PrivateKey]],
+) -> None:
+    """What lies beside the bundle: copies of its papers, and what its signers' keys make."""
+    folder = bundle.parent
+    write_whole(folder / tar.MANIFEST, manifest.to_bytes())
+    for name in (papers.REVIEW, papers.SBOM):
+        content = contents[name]
+        assert isinstance(content, bytes)  # noqa: S101 - this build made them
+        write_whole(folder / name, content)
+    names = {key.public.key_id: name for name, private in signers.items() for key in private}
+    keys = [key for private in signers.values() for key in private]
+    made = signed_papers.make(folder, envelope.statement, manifest, keys)
+    papers.write(bundle, names, made)
 
 
 def _check(opened: OpenBundle, contents: Contents) -> None:

@@ -56,20 +56,16 @@ def build(
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places, signing
-    from bundler.build import build as build_bundle
-    from bundler.lock import read_lock
-    from bundler.profile import read_profile
     from bundler.sources.environment import access_for, require_libraries
 
     require_libraries("build")
+    from bundler.build import build as build_bundle
+    from bundler.lock import read_lock
+    from bundler.profile import read_profile
+
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
-    signers = {
-        signing.signer_name(named): signing.unlock(
-            named, places.key_folder(), passphrase_file, passphrase_fd
-        )
-        for named in key or []
-    }
+    signers = signing.unlock_each(key or [], places.key_folder(), passphrase_file, passphrase_fd)
     access = access_for(path, ca_bundle)
     built = build_bundle(wanted, lock, access, out, signers, skip_dry_load=skip_dry_load or [])
     _report(built, list(signers))
