@@ -59,17 +59,23 @@ def write(bundle: Path, names: Mapping[str, str], signed: Mapping[str, bytes]) -
     write_whole(folder / checksums.FILE, _sums(bundle, envelope).encode())
 
 
-def delivered(bundle: Path, envelope: Envelope) -> Iterator[str]:
+def made_from_head(envelope: Envelope) -> Iterator[str]:
+    """The names of the papers that `write` makes of a head alone."""
+    yield STATEMENT
+    yield from map(signature_file, envelope.signatures)
+    yield from (SIGNERS, checksums.FILE)
+
+
+def _delivered(bundle: Path, envelope: Envelope) -> Iterator[str]:
     """The names of the bundle and of the papers that are beside it now, SHA256SUMS apart."""
-    papers = [*COPIES, STATEMENT, SIGNERS, *map(signature_file, envelope.signatures)]
-    papers += signature_files.all_names(bundle.parent)
+    names = {*COPIES, *made_from_head(envelope), *signature_files.all_names(bundle.parent)}
     yield bundle.name
-    yield from (name for name in papers if (bundle.parent / name).is_file())
+    yield from (name for name in names - {checksums.FILE} if (bundle.parent / name).is_file())
 
 
 def _sums(bundle: Path, envelope: Envelope) -> str:
     """SHA256SUMS of what is delivered. The bundle is read once more: its head may be new."""
-    names = list(delivered(bundle, envelope))
+    names = list(_delivered(bundle, envelope))
     total = sum((bundle.parent / name).stat().st_size for name in names)
     digests = {}
     with console.progress("checksums", total) as bar:

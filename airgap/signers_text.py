@@ -135,17 +135,18 @@ def _preamble(signed: Signed) -> str:
 
 def _other_tools(signed: Signed) -> str:
     """Tools that check a part each. What they need is made by keys, so it may not be there."""
-    minisigs = [one.file for one in signed.others if isinstance(one.signature, FileSignature)]
-    models = [one.file for one in signed.others if not isinstance(one.signature, FileSignature)]
+    minisigs = [one for one in signed.others if isinstance(one.signature, FileSignature)]
+    models = [one for one in signed.others if not isinstance(one.signature, FileSignature)]
     parts = ["Other tools, for those who have them. What was unpacked in step 4 is in tree.\n"]
     if minisigs:
+        verify = f"minisign -Vm {tar.MANIFEST} -p KEY.minisign -x"
         parts.append(f"""\
 minisign, for an Ed25519 key: {tar.MANIFEST}, which has the SHA-256 of every file. The comment that
 it prints was signed too. The first line makes minisign's form of the key, KEY.minisign:
 
   (echo "untrusted comment: KEY"; (printf Ed; {_DER} | openssl dgst -sha256 -binary | head -c 8; \
 {_DER} | tail -c 32) | base64 -w 0; echo) > KEY.minisign
-{_lines(f"minisign -Vm {tar.MANIFEST} -x {file} -p KEY.minisign" for file in minisigs)}
+{_lines(f"{verify} {one.file}   # key {one.key_id[:8]}" for one in minisigs)}
 """)
     if models:
         verify = "model_signing verify key tree --public_key KEY.pub --signature"
@@ -153,7 +154,7 @@ it prints was signed too. The first line makes minisign's form of the key, KEY.m
 OpenSSF Model Signing 1.0, for a P-384 key: every file of the tree, no fewer and no more
 (pip install model-signing pyopenssl):
 
-{_lines(f"{verify} {file}" for file in models)}
+{_lines(f"{verify} {one.file}   # key {one.key_id[:8]}" for one in models)}
 """)
     parts.append(f"""\
 CycloneDX: whether sbom.cdx.json is in the standard's form (pip install
