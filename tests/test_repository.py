@@ -203,6 +203,7 @@ def test_the_wheel_carries_profiles_and_types_and_no_tests(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {f"profiles/{path.name}" for path in (ROOT / "profiles").glob("*.yaml")} <= names
+    assert {"bundler/review/review.html", "bundler/review/review.css"} <= names
     assert {"airgap/py.typed", "bundler/py.typed", "runtime/py.typed"} <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     tops = {name.partition("/")[0] for name in names}

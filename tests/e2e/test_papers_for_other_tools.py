@@ -127,7 +127,9 @@ def test_model_signing_verifies_the_tree(delivered):
     assert "Verification succeeded" in done.stdout
 
 
-@pytest.mark.parametrize("change", ["a byte of a model", "of the manifest", "an extra file", "less"])
+@pytest.mark.parametrize(
+    "change", ["a byte of a model", "of the manifest", "an extra file", "less"]
+)
 def test_model_signing_refuses_another_tree(delivered, change):
     tree = unpack(delivered)
     (config,) = tree.rglob("config.json")
