@@ -86,7 +86,7 @@ Put the public key's file that you trust in place of KEY.pub. This prints its nu
 4. The content is an ordinary archive. Its files, and the papers here that are copies of them:
 
   mkdir tree && tar --zstd -xf {shlex.quote(signed.bundle)} -C tree
-  (cd tree && sha256sum -c --quiet --strict SHA256SUMS)
+  (cd tree && sha256sum -c --quiet --strict{_of_delta(statement)} SHA256SUMS)
   diff {tar.MANIFEST} tree/{tar.MANIFEST}
   diff REVIEW.html tree/REVIEW.html
   diff sbom.cdx.json tree/sbom.cdx.json
@@ -204,6 +204,11 @@ Microsoft's documentation, and not run on Windows by those who wrote this tool.
   Get-Content tree\\SHA256SUMS | ForEach-Object {{ $want, $name = $_ -split '  ', 2; \
 if ((Get-FileHash -Algorithm SHA256 -LiteralPath "tree\\$name").Hash -ne $want) {{ $name }} }}
 """
+
+
+def _of_delta(statement: Statement) -> str:
+    """What `sha256sum` is told where files of the whole tree are left to a base."""
+    return " --ignore-missing" if statement.base else ""
 
 
 def _lines(commands: Iterable[str]) -> str:

@@ -13,37 +13,28 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import zstandard
-
-from airgap import checksums, pack, papers, signed_papers, signing, tar, volumes
+from airgap import pack, papers, signed_papers, signing, tar, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.console import console, human_size
 from airgap.envelope import Envelope
 from airgap.errors import AirgapError, DamagedError, UsageError
 from airgap.files import sync_folder, write_whole
-from airgap.manifest import Check, File, Manifest
+from airgap.manifest import File, Manifest
 from airgap.signing import PrivateKey
 from airgap.statement import Statement
-from airgap.strict_json import from_time, to_time
-from bundler import layout, own_papers
+from bundler import delta, layout
+from bundler.compose import Checks, Contents, compose, model_files
 from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
 from bundler.profile import Profile
-from bundler.review.page import review_page
-from bundler.sbom import sbom
-from bundler.scan.verdict import Verdict, judge, scan_files
+from bundler.scan.verdict import judge, scan_files
 from bundler.sources import Access
-
-Contents = Mapping[str, Path | bytes]
-"""What each file of the tree holds: a file of the download cache, or the bytes themselves."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +60,8 @@ def build(
     signers: Mapping[str, Sequence[PrivateKey]],
     *,
     skip_dry_load: Collection[str] = (),
+    base: Manifest | None = None,
+    previous: Manifest | None = None,
 ) -> Built:
     """Build a bundle into `out/NAME-VERSION/`.
 
@@ -79,14 +72,18 @@ def build(
         out: the folder to make `NAME-VERSION/` in.
         signers: private keys by the signer's name; none leaves the bundle unsigned.
         skip_dry_load: roles whose models are not loaded before they are signed.
+        base: of the full bundle that this one is a delta of; None builds a full one.
+        previous: of an older bundle, from which REVIEW.html tells the changes; None takes `base`.
 
     Raises:
-        UsageError: the lock is incomplete, or the bundle is there already.
+        UsageError: the lock is incomplete, the bundle is there already, or cannot have this base.
         UnsafeError: a file could run code when it is loaded, and nobody answers for it.
         AirgapError: a file could not be fetched or written. Nothing is left behind but what
             was fetched rightly.
     """
     lock.check_complete()
+    if base:
+        delta.check_base(lock, base)
     title = f"{lock.name}-{lock.version}"
     target = out / title
     if target.exists():
@@ -99,7 +96,9 @@ def build(
     with access.cache.used():
         fetched = fetch(lock, access)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
-        manifest, contents = compose(profile, lock, fetched.paths, checks)
+        manifest, contents = compose(
+            profile, lock, fetched.paths, checks, base=base, previous=previous
+        )
         return _packed(manifest, contents, profile, out, signers)
 
 
@@ -123,14 +122,6 @@ def _packed(
     return Built(target / bundle.name, statement, envelope, manifest)
 
 
-@dataclass(frozen=True)
-class Checks:
-    """What became of the models before they were packed."""
-
-    scan: Verdict
-    dry_load: Check
-
-
 def _check_models(
     profile: Profile,
     tree: Tree,
@@ -139,99 +130,11 @@ def _check_models(
     access: Access,
 ) -> Checks:
     """Judge every file, and then load every model: what is not safe is not loaded."""
-    _, contents = _models(tree, cached)
+    _, contents = model_files(tree, cached)
     on_disk = {path: place for path, place in contents.items() if isinstance(place, Path)}
     origin = {one.path: (one.artifact, one.file.path) for one in tree.locked}
     verdict = judge(scan_files(on_disk), profile.scan, origin)
     return Checks(verdict, dry_load(tree, contents, skipped, access.cache))
-
-
-def compose(
-    profile: Profile, lock: Lock, cached: Mapping[str, Path], checks: Checks | None = None
-) -> tuple[Manifest, Contents]:
-    """The manifest of a bundle, and where the bytes of each of its files are.
-
-    The same profile, lock, checks and versions give the same manifest, byte for byte.
-    """
-    tree = layout.lay_out(lock)
-    files, contents = _models(tree, cached)
-    models = _manifest(profile, lock, tree, files, checks)
-    for path, content in _own_papers(models, profile, lock, checks):
-        files.append(_small_file(path, content, None))
-        contents[path] = content
-    files.sort(key=lambda file: file.path)
-    laid_out = tuple(file for _header, file in tar.members(files, lock.created))
-    return replace(models, files=laid_out), contents
-
-
-def _manifest(
-    profile: Profile, lock: Lock, tree: Tree, files: Sequence[File], checks: Checks | None
-) -> Manifest:
-    return Manifest(
-        name=lock.name,
-        version=lock.version,
-        sequence=lock.sequence,
-        created=lock.created,
-        expires=_expiry(profile, lock),
-        base=None,
-        profile=profile.name,
-        profile_sha256=lock.profile_sha256,
-        lock_sha256=hashlib.sha256(lock.to_bytes()).hexdigest(),
-        built_with={
-            "airgap": metadata.version("airgap-bundler"),
-            "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
-        },
-        platform="any",
-        features={"diarization_enabled": profile.diarization != "none"},
-        artifacts=tree.artifacts,
-        files=tuple(files),
-        derived=tuple(made.derived for made in tree.made),
-        built=(),
-        scan=checks.scan.check if checks else None,
-        dry_load=checks.dry_load if checks else None,
-    )
-
-
-def _models(tree: Tree, cached: Mapping[str, Path]) -> tuple[list[File], dict[str, Path | bytes]]:
-    files: list[File] = []
-    contents: dict[str, Path | bytes] = {}
-    for one in tree.locked:
-        size, sha256 = one.file.size, one.file.sha256
-        if size is None or sha256 is None:
-            raise AssertionError("a lock was checked for completeness before its tree is built")
-        files.append(File(one.path, size, sha256, one.file.git_blob, 0, one.artifact))
-        contents[one.path] = cached[sha256]
-    for made in tree.made:
-        files.append(_small_file(made.derived.path, made.content, made.artifact))
-        contents[made.derived.path] = made.content
-    return files, contents
-
-
-def _own_papers(
-    models: Manifest, profile: Profile, lock: Lock, checks: Checks | None
-) -> Iterator[tuple[str, bytes]]:
-    """The papers of the tree, and last the checksums of all that is in it."""
-    papers_ = {
-        own_papers.README: own_papers.readme(lock.name, lock.version),
-        papers.REVIEW: review_page(models, profile, lock, checks.scan.scan if checks else None),
-        papers.SBOM: sbom(models),
-    }
-    if checks:
-        papers_[own_papers.SCAN] = checks.scan.report
-    yield from papers_.items()
-    digests = {file.path: file.sha256 for file in models.files}
-    digests |= {path: hashlib.sha256(content).hexdigest() for path, content in papers_.items()}
-    yield checksums.FILE, checksums.text(digests).encode()
-
-
-def _small_file(path: str, content: bytes, artifact: str | None) -> File:
-    return File(path, len(content), hashlib.sha256(content).hexdigest(), None, 0, artifact)
-
-
-def _expiry(profile: Profile, lock: Lock) -> str | None:
-    if profile.expires_after_days is None:
-        return None
-    return to_time(from_time(lock.created) + timedelta(days=profile.expires_after_days))
 
 
 def _write(bundle: Path, manifest: Manifest, contents: Contents, algorithm: str) -> Statement:
@@ -239,7 +142,7 @@ def _write(bundle: Path, manifest: Manifest, contents: Contents, algorithm: str)
         content = contents[file.path]
         return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
-    total = sum(file.size for file in manifest.files)
+    total = sum(file.size for file in manifest.carried)
     _check_space(bundle.parent, total)
     try:
         with bundle.open("x+b") as stream, console.progress("pack", total) as bar:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from importlib import metadata
 from typing import Any, Final
 from urllib.parse import quote
 
-from airgap import strict_json
+from airgap import __version__, strict_json
 from airgap.manifest import Artifact, Manifest
 from bundler.licences import spdx_id
 
@@ -45,7 +44,7 @@ def sbom(manifest: Manifest) -> bytes:
                     {
                         "type": "application",
                         "name": "airgap-bundler",
-                        "version": metadata.version("airgap-bundler"),
+                        "version": __version__,
                     }
                 ]
             },

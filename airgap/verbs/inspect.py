@@ -60,6 +60,7 @@ def _show_summary(opened: OpenBundle) -> None:
     statement, manifest = opened.statement, opened.manifest
     plain = sum(file.size for file in manifest.files)
     stored = human_size(opened.table.stored_total)
+    left = manifest.left_to_base
     features = [_in_line(name) for name, there in manifest.features.items() if there]
     claims = [signature.key_id[:16] for signature in opened.envelope.signatures]
     console.data(f"{statement.title}")
@@ -69,6 +70,11 @@ def _show_summary(opened: OpenBundle) -> None:
     console.data(
         f"  size           {len(manifest.files)} files, {human_size(plain)}; here {stored}"
     )
+    if statement.base:
+        there = human_size(sum(file.size for file in left))
+        console.data(
+            f"  delta of       {statement.base.title}: {len(left)} files ({there}) are left to it"
+        )
     console.data(f"  features       {', '.join(features) or 'transcription alone'}")
     console.data(f"  approval code  {approval_code(opened.envelope.statement)}")
     console.data(f"  claims         signed by {', '.join(claims) or 'nobody'}")

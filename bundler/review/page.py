@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from airgap.console import human_size
 from airgap.manifest import Artifact, File, Manifest
+from bundler.changes import Changes
 from bundler.licences import is_non_commercial
 from bundler.lock import Lock
 from bundler.profile import Profile
@@ -43,7 +44,13 @@ class Model:
     loaded: bool | None
 
 
-def review_page(manifest: Manifest, profile: Profile, lock: Lock, scan: Scan | None) -> bytes:
+def review_page(
+    manifest: Manifest,
+    profile: Profile,
+    lock: Lock,
+    scan: Scan | None,
+    changed: Changes | None = None,
+) -> bytes:
     """REVIEW.html.
 
     Args:
@@ -51,6 +58,7 @@ def review_page(manifest: Manifest, profile: Profile, lock: Lock, scan: Scan | N
         profile: what was wanted.
         lock: where each model's files come from.
         scan: every file that was judged; None where none was.
+        changed: since a bundle before this one; None where none was given.
     """
     text = _template().render(
         manifest=manifest,
@@ -60,6 +68,7 @@ def review_page(manifest: Manifest, profile: Profile, lock: Lock, scan: Scan | N
         size=sum(file.size for file in manifest.files if file.artifact),
         count=sum(1 for file in manifest.files if file.artifact),
         scan=scan,
+        changed=changed,
         exempt=manifest.scan.exempt if manifest.scan else (),
         not_loaded=manifest.dry_load.exempt if manifest.dry_load else (),
     )

@@ -13,7 +13,7 @@ import pytest
 
 from airgap.manifest import Check, Exemption, Manifest
 from bundler import layout
-from bundler.build import Checks, compose
+from bundler.compose import Checks, compose
 from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.profile import Profile
 from bundler.review.visible import visible
