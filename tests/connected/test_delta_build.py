@@ -127,7 +127,13 @@ def test_a_base_is_a_bundle_or_the_manifest_beside_it(base: Built) -> None:
 def test_nothing_new_but_the_papers_is_a_delta_all_the_same(make: Make, base: Built) -> None:
     """A new version may change a licence or an expiry alone."""
     delta = make(OLD, 2, base.manifest)
-    assert paths(delta, carried=True) == {"README.txt", "SHA256SUMS", "scan.json"}
+    assert paths(delta, carried=True) == {
+        "README.txt",
+        "REVIEW.html",
+        "SHA256SUMS",
+        "sbom.cdx.json",
+        "scan.json",
+    }
 
 
 def test_what_is_scanned_is_the_whole(make: Make, base: Built) -> None:
