@@ -68,7 +68,7 @@ class ModelSignature:
         try:
             top = strict_json.Fields(strict_json.parse(content), "", defects)
             envelope = top.inner("dsseEnvelope")
-            (one,) = envelope.objects("signatures", 1) or [envelope.inner("signatures")]
+            (one,) = envelope.objects("signatures", 1)
             signature = cls(
                 base64.b64decode(envelope.text("payload"), validate=True),
                 one.text("keyid", is_sha256, "64 hex digits"),

@@ -80,6 +80,8 @@ def make(
     not_loaded: tuple[Exemption, ...] = (),
     is_checked: bool = True,
     profile: str = PROFILE,
+    base: Manifest | None = None,
+    previous: Manifest | None = None,
     **traits: Any,
 ) -> tuple[Manifest, bytes]:
     """The manifest and the page of a bundle of one model with these traits."""
@@ -103,7 +105,12 @@ def make(
         Check("loaded" if not not_loaded else "not dry-loaded", not_loaded),
     )
     manifest, contents = compose(
-        wanted, lock, {SHA256: Path("w.bin")}, checks if is_checked else None
+        wanted,
+        lock,
+        {SHA256: Path("w.bin")},
+        checks if is_checked else None,
+        base=base,
+        previous=previous,
     )
     page = contents["REVIEW.html"]
     assert isinstance(page, bytes)
@@ -207,3 +214,31 @@ def test_it_names_no_signer_and_no_digest_of_the_bundle() -> None:
     text = read(make()[1])
     assert "It was made before anybody signed" in text
     assert "alice" not in text
+
+
+def test_what_changed_since_an_older_bundle_is_told() -> None:
+    older, _page = make()
+    manifest, page = make(previous=older, licence="cc-by-nc-4.0", gated=True)
+    text = read(page)
+    told = text[text.index("What changed since n-1.0.0") : text.index("What it promises")]
+    assert "o--m licence MIT cc-by-nc-4.0" in told
+    assert "o--m gated no yes" in told
+    assert manifest.base is None
+    assert "What changed since" not in read(make()[1])
+
+
+def test_nothing_changed_is_said() -> None:
+    older, _page = make()
+    text = read(make(previous=older)[1])
+    assert "were not judged here. Nothing." in text
+
+
+def test_a_delta_tells_the_changes_since_its_base_and_what_its_tree_lacks() -> None:
+    older, _page = make()
+    manifest, page = make(base=older, gated=True)
+    text = read(page)
+    assert manifest.base is not None
+    assert "What changed since n-1.0.0" in text
+    assert "sha256sum -c --quiet --strict --ignore-missing SHA256SUMS" in text
+    assert "leaves to n-1.0.0 are not in the tree" in text
+    assert "--ignore-missing" not in read(make()[1])
