@@ -35,7 +35,7 @@ def check(delta: OpenBundle, base: OpenBundle) -> None:
     if named is None:
         raise UsageError(
             f"'{title}' is a full bundle, and needs no base",
-            hint=f"airgap verify {delta.source.name}",
+            hint="the same command without --base",
         )
     digest = frames.digest(base.manifest.to_bytes(), delta.statement.hash).hex()
     if digest != named.manifest:

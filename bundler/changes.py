@@ -42,8 +42,8 @@ class Changes:
         findings: verdicts of scan and dry-load, what was exempt, and where both `scan.json` are at
             hand each finding.
         signatures: key ids that claim to have signed, where both heads are at hand.
-        carry: bytes of the files that a delta from old to new would hold; None where one of the
-            two names no files.
+        carry: bytes of the new files that the old one lacks, as a delta would hold them; None where
+            the two are profiles.
     """
 
     old: str

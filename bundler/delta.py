@@ -54,7 +54,7 @@ def check_base(lock: Lock, base: Manifest) -> None:
         raise UsageError(
             f"'{lock.name}-{lock.version}' has sequence {lock.sequence}, and must be newer than "
             f"its base '{title}' with sequence {base.sequence}",
-            hint=f"airgap lock {lock.name}, which raises both where something changed",
+            hint="airgap lock PROFILE, which raises both where something changed",
         )
     held = {file.sha256 for file in base.files if file.artifact is not None}
     if not any(file.sha256 in held for _model, file in lock.files()):

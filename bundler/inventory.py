@@ -140,7 +140,8 @@ def _carried(one: Artifact, files: tuple[File, ...]) -> Model:
         "gated": _yes(one.gated),
         "size": f"{_counted(len(files))}, {size}",
     }
-    origin = f"{one.repository}@{(one.commit or '')[:8]}" if one.repository else "not on the hub"
+    at = f"@{one.commit[:8]}" if one.commit else ""
+    origin = f"{one.repository}{at}" if one.repository else "not on the hub"
     licence = f"{one.licence} (gated)" if one.gated else one.licence
     return Model(one.id, f"{one.role}, {origin}, {licence}, {traits['size']}", traits)
 

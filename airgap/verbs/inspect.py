@@ -12,7 +12,7 @@ from airgap.verbs import options
 
 if TYPE_CHECKING:
     from airgap.archive import OpenBundle
-    from airgap.manifest import Artifact
+    from airgap.manifest import Artifact, File
 
 CAUTION = "not verified: this is what the bundle says of itself; `airgap verify` proves it"
 
@@ -48,7 +48,7 @@ def inspect(
     _show_summary(opened)
     _show_artifacts(opened)
     if files:
-        rows = [(human_size(f.size), f.sha256[:16], f.path) for f in opened.manifest.files]
+        rows = [(human_size(f.size), f.sha256[:16], _placed(f)) for f in opened.manifest.files]
         console.data("")
         console.table(("size", "sha256", "file"), rows)
     _show_document(opened)
@@ -87,6 +87,10 @@ def _show_artifacts(opened: OpenBundle) -> None:
         for one in opened.manifest.artifacts
     ]
     console.table(("artifact", "role", "size", "licence", "from"), rows)
+
+
+def _placed(file: File) -> str:
+    return file.path if file.offset is not None else f"{file.path}  (left to the base)"
 
 
 def _in_line(text: str) -> str:

@@ -89,6 +89,9 @@ def build(
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
     signers = signing.unlock_each(key or [], places.key_folder(), passphrase_file, passphrase_fd)
+    older = read_manifest(base) if base else None
+    if older:
+        console.say(f"base: {older.title}, read from '{base}', not verified")
     built = build_bundle(
         wanted,
         lock,
@@ -96,7 +99,7 @@ def build(
         out,
         signers,
         skip_dry_load=skip_dry_load or [],
-        base=read_manifest(base) if base else None,
+        base=older,
         previous=read_manifest(previous) if previous else None,
     )
     _report(built, list(signers))

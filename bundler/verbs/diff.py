@@ -91,7 +91,7 @@ def _show(changes: Changes) -> None:
     if not any(changes.groups.values()):
         console.data("no difference")
     if changes.carry is not None:
-        console.data(f"a delta would carry {human_size(changes.carry)}")
+        console.data(f"to carry: {human_size(changes.carry)} that {changes.old} lacks")
 
 
 def _lines(group: Sequence[Change]) -> Iterator[str]:

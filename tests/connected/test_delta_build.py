@@ -200,7 +200,9 @@ def test_the_verb(
     given = base.path.parent / "manifest.json" if as_manifest else base.path
     words = ["build", "./ward.yaml", "--skip-dry-load", "asr", "--base", str(given)]
     assert cli.run(words) == 0
-    assert "delta          leaves 2 files (72.0 kB) to ward-1.1.0" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "delta          leaves 2 files (72.0 kB) to ward-1.1.0" in said.out
+    assert f"base: ward-1.1.0, read from '{given}', not verified" in said.err
     assert read_manifest(Path("ward-1.2.0/ward-1.2.0.tar.zst")).base
 
 

@@ -115,6 +115,20 @@ def test_a_lock_and_the_bundle_of_it_hold_the_same(built: tuple[Built, Built], l
     assert crossed.findings == crossed.signatures == ()
 
 
+def test_a_second_finding_in_one_file_is_a_change(
+    *, access: Access, ward: Profile, ward_lock: Callable[..., Lock], tmp_path: Path
+) -> None:
+    one = b'"https://example.org/y"'
+    inventories = []
+    for number, content in enumerate((b'{"x": %s}', b'{"a": "http://a.b/", "x": %s}'), 1):
+        lock = ward_lock({"config.json": content % one}, number)
+        built = build(ward, lock, access, tmp_path / "out", {}, skip_dry_load=["asr"])
+        inventories.append(read_inventory(built.path))
+    ((old, new),) = told(compare(*inventories).findings).values()
+    assert "a.b" in str(new)
+    assert "a.b" not in str(old)
+
+
 def test_the_same_twice(built: tuple[Built, Built]) -> None:
     found = changes(built[0].manifest, built[0].manifest)
     assert not any(found.groups.values())
@@ -184,7 +198,8 @@ def test_what_a_person_reads(built: tuple[Built, Built], diff: Any) -> None:
     assert "  ~ version   1.1.0 -> 1.2.0" in lines
     assert "  ~ sequence  1 -> 2" in lines
     assert f"  ~ o--m commit   0123456789ab… -> {LATER[:12]}…" in lines
-    assert lines[-1].startswith("a delta would carry ")
+    assert lines[-1].startswith("to carry: ")
+    assert lines[-1].endswith(" that ward-1.1.0 lacks")
 
 
 def test_what_a_program_reads(built: tuple[Built, Built], diff: Any, kit: Any) -> None:

@@ -360,8 +360,9 @@ def test_a_base_needs_somebody_who_is_asked(host, delta, bundle, other):
 
 
 def test_inspect_says_what_it_is_a_delta_of(host, delta):
-    said = host.airgap("inspect", delta)
+    said = host.airgap("inspect", delta, "--files")
     assert said.code == 0
+    assert said.out.count("  (left to the base)\n") == 4
     assert "delta of       ward-1.0.0: 4 files (5.0 MB) are left to it" in said.out
 
 
