@@ -88,19 +88,10 @@ def build(
 
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
-<<<<<<< HEAD
-    signers = {
-        signing.signer_name(named): signing.unlock(
-            named, places.key_folder(), passphrase_file, passphrase_fd
-        )
-        for named in key or []
-    }
-=======
     signers = signing.unlock_each(key or [], places.key_folder(), passphrase_file, passphrase_fd)
     older = read_manifest(base) if base else None
     if older:
         console.say(f"base: {older.title}, read from '{base}', not verified")
->>>>>>> paper
     built = build_bundle(
         wanted,
         lock,
@@ -108,12 +99,8 @@ def build(
         out,
         signers,
         skip_dry_load=skip_dry_load or [],
-<<<<<<< HEAD
-        base=read_manifest(base) if base else None,
-=======
         base=older,
         previous=read_manifest(previous) if previous else None,
->>>>>>> paper
     )
     _report(built, list(signers))
 
