@@ -5,6 +5,9 @@ manifest, statement, envelope            what is inside, what is signed, the sig
 keys, signing                            public keys; private keys
 archive, tar                             head, table, frames; the tar dialect inside them
 trust, verify                            the host's policy; bytes + policy -> VerifiedBundle
+papers, signers_text, checksums          what lies beside a bundle for people
+minisign, model_signature,               and for other tools: their formats, their files,
+signature_files, signed_papers           and the keys that make them
 console, cli                             the output sink; the `airgap` command
 """
 
