@@ -17,6 +17,7 @@ import yaml
 from airgap import limits
 from airgap.errors import UsageError
 from airgap.files import read_bounded
+from airgap.licences import is_non_commercial
 from airgap.paths import collisions
 from airgap.strict_json import is_name, is_time
 from airgap.yaml_document import Form, YamlDocument
@@ -117,8 +118,8 @@ class LockedModel:
 
     @property
     def is_non_commercial(self) -> bool:
-        """Whether its licence forbids commercial use, as the Creative Commons' NC ones do."""
-        return "nc" in re.split(r"[^a-z]+", self.licence.lower())
+        """Whether its licence forbids commercial use."""
+        return is_non_commercial(self.licence)
 
 
 @dataclass(frozen=True)

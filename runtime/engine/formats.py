@@ -102,6 +102,9 @@ def _segment_object(segment: Segment) -> dict[str, object]:
     fields = asdict(segment)
     if segment.speaker is None:  # nobody asked: the keys are Whisper's
         del fields["speaker"]
+    del fields["emotion"]
+    if segment.emotion is not None:
+        fields["emotion"] = segment.emotion.as_json()
     fields["words"] = [
         {"word": word.text, "start": word.start, "end": word.end, "probability": word.probability}
         for word in segment.words
