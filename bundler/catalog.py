@@ -35,18 +35,23 @@ _WHISPER_NEEDS: Final = ("config.json", "model.bin", "tokenizer.json", "vocabula
 _WHISPER_128_NEEDS: Final = (*_WHISPER_NEEDS, "preprocessor_config.json")
 # Without preprocessor_config.json a model of 128 mel bands is fed 80.
 
+_SAFE_WEIGHTS: Final = "model.safetensors"
+_PICKLED_WEIGHTS: Final = "pytorch_model.bin"
+_EMOTION_FILES: Final = ("config.json", "preprocessor_config.json")
+_EMOTION_NEEDS: Final = (*_EMOTION_FILES, f"{_SAFE_WEIGHTS} or {_PICKLED_WEIGHTS}")
+
 _LOADED_BY: Final = {
     "faster-whisper": _WHISPER_128_NEEDS,
     "nemo": ("*.nemo",),
     "pyannote": ("config.yaml", "*.bin", "*.npz", "*.safetensors"),
-    "transformers": ("*.json", "*.safetensors", "*.txt"),
+    "transformers": (*_EMOTION_FILES, _SAFE_WEIGHTS, _PICKLED_WEIGHTS),
 }
 
 _NEEDED_BY: Final = {
     "faster-whisper": _WHISPER_NEEDS,
     "nemo": ("*.nemo",),
     "pyannote": ("config.yaml",),
-    "transformers": ("config.json", "*.safetensors"),
+    "transformers": _EMOTION_NEEDS,
 }
 
 
@@ -66,7 +71,8 @@ class Entry:
     Attributes:
         repository: ORG/NAME on the hub, under which the engine looks for it; None where it is
             not on the hub.
-        needs: patterns of which each must match a file, or the engine cannot load offline.
+        needs: patterns of which each must match a file, or the engine cannot load offline;
+            `A or B` where either does.
         licence: what holds where the hub's card names none.
         mirrors: other sources of the same bytes, by the commit that they are a copy of.
         preferred: whether the mirrors are asked before the hub.
@@ -89,14 +95,28 @@ class Entry:
         loaded = _LOADED_BY.get(self.engine or "", ())
         return (*loaded, *_PAPERS)
 
-    def wants(self, path: str) -> bool:
-        """Whether `path` of the repository belongs into a bundle."""
-        return any(fnmatch.fnmatchcase(path, pattern) for pattern in self.wanted)
+    def chosen(self, paths: Iterable[str]) -> set[str]:
+        """Those of a repository's paths that belong into a bundle.
+
+        Pickled weights stay where they are if the same weights lie beside them as safetensors.
+        """
+        wanted = {
+            path
+            for path in paths
+            if any(fnmatch.fnmatchcase(path, pattern) for pattern in self.wanted)
+        }
+        if self.engine == "transformers" and _SAFE_WEIGHTS in wanted:
+            wanted.discard(_PICKLED_WEIGHTS)
+        return wanted
 
     def lacks(self, paths: Iterable[str]) -> list[str]:
         """The patterns that the engine needs and none of `paths` matches."""
         present = list(paths)
-        return [need for need in self.needs if not fnmatch.filter(present, need)]
+        return [
+            need
+            for need in self.needs
+            if not any(fnmatch.filter(present, either) for either in need.split(" or "))
+        ]
 
     def sources(self, commit: str | None) -> tuple[Source, ...]:
         """Where the bytes of `commit` can come from, in the order to try."""
@@ -237,6 +257,22 @@ _ENTRIES: Final = (
         "pyannote/wespeaker-voxceleb-resnet34-LM",
         ("config.yaml", "pytorch_model.bin"),
         "CC-BY-4.0",
+    ),
+    Entry(
+        "wav2vec2-emotion-dimensions",
+        "emotion",
+        "transformers",
+        "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim",
+        _EMOTION_NEEDS,
+        "CC-BY-NC-SA-4.0",
+    ),
+    Entry(
+        "wav2vec2-emotion-categories",
+        "emotion",
+        "transformers",
+        "ehcalabres/wav2vec2-lg-xlsr-en-speech-emotion-recognition",
+        _EMOTION_NEEDS,
+        "Apache-2.0",
     ),
     Entry(
         "jfk",  # John F. Kennedy's inaugural address, 11 seconds of it

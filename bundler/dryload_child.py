@@ -44,8 +44,17 @@ def _faster_whisper(_role: str, folder: Path) -> None:
     WhisperEngine.from_buffers(folder.name, files, find_hardware("cpu"))
 
 
+def _transformers(_role: str, folder: Path) -> None:
+    """An emotion model, from memory, as `airgap transcribe --emotion` loads it; on the CPU."""
+    from runtime.engine.emotion.model import EmotionModel  # noqa: PLC0415 - after the network is left
+    from runtime.engine.hardware import find_hardware  # noqa: PLC0415 - after the network is left
+
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    EmotionModel.from_buffers(folder.name, files, find_hardware("cpu"))
+
+
 _LOADERS: Final[Mapping[str, Callable[[str, Path], None]]] = MappingProxyType(
-    {"faster-whisper": _faster_whisper}
+    {"faster-whisper": _faster_whisper, "transformers": _transformers}
 )
 """By engine: loads the model of a role from its folder, or raises AirgapError."""
 

@@ -64,6 +64,9 @@ def build(
     require_libraries("build")
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
+    for model in lock.models:
+        if model.is_non_commercial:
+            console.warn(f"{model.id} may not be used commercially: its licence is {model.licence}")
     signers = {
         signing.signer_name(named): signing.unlock(
             named, places.key_folder(), passphrase_file, passphrase_fd

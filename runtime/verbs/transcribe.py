@@ -16,7 +16,9 @@ from runtime.verbs import loading
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
+    from runtime.engine.emotion.model import EmotionModel
     from runtime.engine.formats import Format
+    from runtime.engine.hardware import Hardware
     from runtime.engine.options import TranscribeOptions
     from runtime.engine.transcript import Transcript
     from runtime.engine.whisper import WhisperEngine
@@ -81,6 +83,13 @@ def transcribe(
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Give each word its times (json).")
     ] = False,
+    emotion: Annotated[
+        bool,
+        typer.Option(
+            "--emotion",
+            help="Give each segment how it sounds, by the bundle's emotion models (json).",
+        ),
+    ] = False,
     device: loading.Device = "auto",
     compute_type: loading.ComputeType = "auto",
     verified_load: loading.Way = VerifiedLoad.BUFFER,
@@ -99,6 +108,7 @@ def transcribe(
     Examples:
       airgap transcribe meeting.m4a
       airgap transcribe *.wav --format srt --out subtitles --language de
+      airgap transcribe call.wav --format json --emotion
     """
     console.configure(quiet=quiet)
     from airgap import places
@@ -110,9 +120,13 @@ def transcribe(
         raise UsageError(
             f"{len(files)} recordings as {output_format} need a folder", hint="--out FOLDER"
         )
+    if emotion and output_format is not FormatName.JSON:
+        raise UsageError(f"{output_format} has no place for --emotion", hint="--format json")
     if out is not None:
         _check_out(files, out)
     options.require("faster_whisper", "cpu", "airgap transcribe")
+    if emotion:
+        options.require("transformers", "emotion", "airgap transcribe --emotion")
     with recordings.all_open(files) as streams:
         _go_offline([stream.fileno() for stream in streams], allow_network=allow_network)
         from runtime import models
@@ -124,8 +138,11 @@ def transcribe(
             for warning in standing.warnings(mounted, place, clock()):
                 console.warn(warning)
             engine = _load(mounted, model, device, compute_type, verified_load)
-            if unrecorded := models.record(engine, mounted, place):
-                console.warn(unrecorded)
+            emotions = _load_emotions(mounted, engine.hardware) if emotion else ()
+            loaded: tuple[models.Loaded, ...] = (engine, *emotions)
+            for one in loaded:
+                if unrecorded := models.record(one, mounted, place):
+                    console.warn(unrecorded)
         wanted = TranscribeOptions(
             language=language,
             task=str(task),
@@ -133,7 +150,7 @@ def transcribe(
             word_timestamps=word_timestamps,
         )
         for file, stream in zip(files, streams, strict=True):
-            transcript = _transcribed(engine, file, stream, wanted)
+            transcript = _transcribed(engine, emotions, file, stream, wanted)
             _deliver(transcript, file, FORMATS[output_format], out, alone=len(files) == 1)
 
 
@@ -185,8 +202,25 @@ def _load(
     return engine
 
 
+def _load_emotions(mounted: Generation, hardware: Hardware) -> tuple[EmotionModel, ...]:
+    """The bundle's emotion models, likewise; what their licences forbid is said."""
+    from runtime import emotion_models, models
+
+    with console.progress("load", emotion_models.size(mounted)) as bar:
+        emotions = emotion_models.load(mounted, hardware, bar.advance)
+    for one in emotions:
+        console.say(models.announced(one, mounted))
+    for warning in emotion_models.licence_warnings(mounted):
+        console.warn(warning)
+    return emotions
+
+
 def _transcribed(
-    engine: WhisperEngine, file: Path, stream: BinaryIO, wanted: TranscribeOptions
+    engine: WhisperEngine,
+    emotions: tuple[EmotionModel, ...],
+    file: Path,
+    stream: BinaryIO,
+    wanted: TranscribeOptions,
 ) -> Transcript:
     from runtime.engine.audio import decode
 
@@ -204,7 +238,12 @@ def _transcribed(
             bar.advance(round(seconds) - round(heard))
             heard = seconds
 
-        return engine.transcribe(recording.samples, wanted, advance)
+        transcript = engine.transcribe(recording.samples, wanted, advance)
+    if not emotions:
+        return transcript
+    from runtime.engine.emotion.model import with_emotions
+
+    return with_emotions(transcript, emotions, recording.samples)
 
 
 def _deliver(

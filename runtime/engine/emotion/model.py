@@ -108,7 +108,12 @@ def emotions_of(
         for model in models:
             scores = _averaged(model, [samples[part] for part in parts])
             if model.is_dimensional:
-                emotion = replace(emotion, **scores)
+                emotion = replace(
+                    emotion,
+                    arousal=scores["arousal"],
+                    dominance=scores["dominance"],
+                    valence=scores["valence"],
+                )
             else:
                 best_first = sorted(scores.items(), key=lambda one: (-one[1], one[0]))
                 emotion = replace(emotion, categories=tuple(best_first))

@@ -1,4 +1,4 @@
-"""Verified files -> a wav2vec 2.0 network with an emotion head, in which no weight is left to chance.
+"""Verified files -> a wav2vec 2.0 network with an emotion head, no weight of it left to chance.
 
 The published heads are none of transformers' own: its classes would load such a checkpoint, fill
 the head that they know with random numbers, and answer. So the network is put together here, and
@@ -142,7 +142,9 @@ def _weights(name: str, files: MutableMapping[str, bytes]) -> dict[str, Any]:
     else:
         pickled = io.BytesIO(files.pop(PICKLE))
         read = torch.load(pickled, map_location="cpu", weights_only=True)
-    if not isinstance(read, dict) or not all(isinstance(one, torch.Tensor) for one in read.values()):
+    if not isinstance(read, dict) or not all(
+        isinstance(one, torch.Tensor) for one in read.values()
+    ):
         raise _unfit(name, "its weights are not tensors by name")
     return {_current(weight): tensor.float() for weight, tensor in read.items()}
 
@@ -171,9 +173,7 @@ def _empty(config: Any, output: str, outputs: int) -> Any:
     with torch.device("meta"):
         width = config.hidden_size
         head = {"dense": nn.Linear(width, width), output: nn.Linear(width, outputs)}
-        return nn.ModuleDict(
-            {"wav2vec2": Wav2Vec2Model(config), "classifier": nn.ModuleDict(head)}
-        )
+        return nn.ModuleDict({"wav2vec2": Wav2Vec2Model(config), "classifier": nn.ModuleDict(head)})
 
 
 def _last(head: Any) -> str:

@@ -1,16 +1,15 @@
-"""Which samples are heard for a segment: never so few that there is nothing to judge, nor so many
-that memory grows with the recording.
-"""
+"""Which samples are heard for a segment: not too few to judge, nor so many that memory grows."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from runtime.engine.audio import SAMPLE_RATE
 from runtime.engine.transcript import Segment
 
 SHORTEST: Final = 1 * SAMPLE_RATE
-"""Samples. A single "yes" is heard with what is around it; below 25 ms the network hears nothing."""
+"""Samples. A single "yes" is heard with what is around it; under 25 ms the network fails."""
 
 LONGEST: Final = 10 * SAMPLE_RATE
 """Samples at once. The models learnt from utterances of 3 to 11 seconds, and the memory of the
@@ -37,4 +36,4 @@ def stretches(segment: Segment, total: int) -> tuple[slice, ...]:
         last = min(first + SHORTEST, total)
     parts = -(-(last - first) // LONGEST)
     borders = [first + (last - first) * part // parts for part in range(parts + 1)]
-    return tuple(slice(*pair) for pair in zip(borders, borders[1:], strict=False))
+    return tuple(slice(*pair) for pair in pairwise(borders))
