@@ -2,6 +2,7 @@
 
 import html
 import json
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.engine.formats import FORMATS
-from runtime.engine.transcript import Segment, Transcript, Word
+from runtime.engine.transcript import Emotion, Segment, Transcript, Word
 
 
 def segment(start: float, end: float, text: str, *words: Word) -> Segment:
@@ -92,6 +93,16 @@ def test_json_has_whispers_keys_and_words() -> None:
             }
         ],
     }
+
+
+def test_json_has_emotion_where_it_was_asked_for() -> None:
+    scores = Emotion(arousal=0.5, dominance=0.25, valence=0.75)
+    words = Emotion(categories=(("calm", 0.9), ("sad", 0.1)))
+    segments = [replace(one, emotion=how) for one, how in zip(TWO, (scores, words), strict=True)]
+    first, second = json.loads(written("json", *segments))["segments"]
+    assert first["emotion"] == {"arousal": 0.5, "dominance": 0.25, "valence": 0.75}
+    assert second["emotion"] == {"categories": {"calm": 0.9, "sad": 0.1}}
+    assert list(second["emotion"]["categories"]) == ["calm", "sad"]
 
 
 @pytest.mark.parametrize(
