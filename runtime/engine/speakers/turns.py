@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from runtime.engine.transcript import Turn
@@ -30,11 +30,11 @@ def numbered(heard: Iterable[Turn]) -> tuple[Turn, ...]:
     for turn in ordered:
         labels.setdefault(turn.speaker, f"SPEAKER_{len(labels):02}")
     named = [Turn(turn.start, turn.end, labels[turn.speaker]) for turn in ordered]
-    return tuple(sorted(_joined(named), key=lambda turn: (turn.start, turn.end, turn.speaker)))
+    return tuple(sorted(joined(named), key=lambda turn: (turn.start, turn.end, turn.speaker)))
 
 
-def _joined(turns: list[Turn]) -> Iterable[Turn]:
-    """The same, with what overlaps or touches of one speaker's as one."""
+def joined(turns: Iterable[Turn]) -> Iterator[Turn]:
+    """The same, speaker by speaker, with what overlaps or touches of one speaker's as one."""
     by_speaker = sorted(turns, key=lambda turn: (turn.speaker, turn.start))
     for speaker, own in groupby(by_speaker, key=lambda turn: turn.speaker):
         first = next(own)
