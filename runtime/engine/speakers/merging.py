@@ -153,11 +153,11 @@ class _Voice:
 
 
 def _voices(turns: Iterable[Turn]) -> tuple[_Voice, ...]:
-    """The speakers, by label."""
+    """The speakers."""
+    of: dict[str, list[Turn]] = {}
+    for turn in joined(turns):
+        of.setdefault(turn.speaker, []).append(turn)
     return tuple(
         _Voice(speaker, tuple(turn.start for turn in own), tuple(turn.end for turn in own))
-        for speaker, own in (
-            (label, tuple(one))
-            for label, one in groupby(joined(turns), key=lambda turn: turn.speaker)
-        )
+        for speaker, own in of.items()
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from dataclasses import replace
 
 from runtime.engine.transcript import Turn
 
@@ -34,17 +34,17 @@ def numbered(heard: Iterable[Turn]) -> tuple[Turn, ...]:
 
 
 def joined(turns: Iterable[Turn]) -> Iterator[Turn]:
-    """The same, speaker by speaker, with what overlaps or touches of one speaker's as one."""
-    by_speaker = sorted(turns, key=lambda turn: (turn.speaker, turn.start))
-    for speaker, own in groupby(by_speaker, key=lambda turn: turn.speaker):
-        first = next(own)
-        start, end = first.start, first.end
-        for turn in own:
-            if turn.start > end:
-                yield Turn(start, end, speaker)
-                start, end = turn.start, turn.end
-            end = max(end, turn.end)
-        yield Turn(start, end, speaker)
+    """The same, with what overlaps or touches of one speaker's as one; each speaker's by start."""
+    last: dict[str, Turn] = {}
+    for turn in sorted(turns, key=lambda turn: turn.start):
+        before = last.get(turn.speaker)
+        if before is not None and turn.start <= before.end:
+            last[turn.speaker] = replace(before, end=max(before.end, turn.end))
+            continue
+        if before is not None:
+            yield before
+        last[turn.speaker] = turn
+    yield from last.values()
 
 
 def rttm(turns: Iterable[Turn], recording: str) -> str:
