@@ -93,8 +93,7 @@ def as_json(transcript: Transcript) -> str:
     """Whisper's JSON (text, segments, language) with model, task and duration; times in seconds.
 
     Words lie in their segments, under the key `word` for their text, as Whisper has it. Where
-    speakers were asked for, segments and words have `speaker` (null where nobody was near), and
-    `turns` says who spoke when.
+    speakers were asked for, segments and words have `speaker`, and `turns` says who spoke when.
     """
     asked = transcript.turns is not None
     document = {
@@ -194,11 +193,13 @@ def _segment_object(segment: Segment, *, asked: bool) -> dict[str, object]:
             "start": word.start,
             "end": word.end,
             "probability": word.probability,
-            **({"speaker": word.speaker} if asked else {}),
+            **({"speaker": word.speaker or UNKNOWN} if asked else {}),
         }
         for word in segment.words
     ]
-    if not asked:
+    if asked:
+        fields["speaker"] = segment.speaker or UNKNOWN
+    else:
         del fields["speaker"]
     return fields
 

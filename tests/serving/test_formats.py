@@ -194,7 +194,7 @@ def test_tsv_has_a_column_for_speakers_only_where_asked() -> None:
 def test_json_has_speakers_of_segments_and_words_and_the_turns() -> None:
     one = with_speakers(("SPEAKER_00", segment(0, 1, " a", Word(0, 1, " a", 0.9))), (None, TWO[1]))
     document = json.loads(FORMATS["json"].render(one))
-    assert [part["speaker"] for part in document["segments"]] == ["SPEAKER_00", None]
+    assert [part["speaker"] for part in document["segments"]] == ["SPEAKER_00", "UNKNOWN"]
     assert document["segments"][0]["words"][0]["speaker"] == "SPEAKER_00"
     assert document["turns"][1] == {"start": 7.5, "end": 10.5, "speaker": "SPEAKER_01"}
 
