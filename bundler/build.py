@@ -36,6 +36,7 @@ from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
+from bundler.pipelines import with_pipelines
 from bundler.profile import Profile
 from bundler.scan.verdict import Verdict, judge, scan_files
 from bundler.sources import Access
@@ -96,6 +97,7 @@ def build(
     skipped = Skipped.of(skip_dry_load, tree)
     with access.cache.used():
         fetched = fetch(lock, access)
+        tree = with_pipelines(tree, fetched.paths)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
         manifest, contents = compose(profile, lock, fetched.paths, checks)
         return _packed(manifest, contents, profile, out, signers)
@@ -153,7 +155,7 @@ def compose(
 
     The same profile, lock, checks and versions give the same manifest, byte for byte.
     """
-    tree = layout.lay_out(lock)
+    tree = with_pipelines(layout.lay_out(lock), cached)
     files, contents = _models(tree, cached)
     if checks:
         files.append(_small_file(own_papers.SCAN, checks.scan.report, None))
