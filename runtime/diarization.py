@@ -34,14 +34,15 @@ def load(
             load it.
     """
     with loading.private_copy(mounted, choice.artifacts, advance) as folder:
-        files = {role: folder / artifact.path for role, artifact in choice.needed.items()}
+        files = {role: folder / artifact.path for role, artifact in choice.by_role.items()}
         diarizer: Diarizer = import_module(choice.back_end.module).load(files, hardware)
         return diarizer
 
 
 def announced(choice: Choice, mounted: Generation) -> str:
     """The line for a log: what tells speakers apart, from what."""
+    models = ", ".join(artifact.id for artifact in choice.artifacts)
     return (
-        f"Speakers are told apart by {choice.back_end.name}: {choice.models} from "
+        f"Speakers are told apart by {choice.back_end.name}: {models} from "
         f"{mounted.statement.title}; approval code {mounted.approval_code}"
     )

@@ -38,10 +38,10 @@ class BackEnd:
         name: as on the command line.
         engine: of its models in a manifest.
         roles: of the models that it needs, one each.
-        also: of models that it takes where they are there, any number.
+        also: of models that it takes where they are there, one each.
         library: that it needs, as it is imported.
         extra: of ours that installs the library.
-        module: of ours, with `load(files, hardware)`: `files` maps each of `roles` to a folder.
+        module: of ours, with `load(files, hardware)`: `files` maps each role to a folder.
     """
 
     name: str
@@ -66,7 +66,7 @@ BACK_ENDS: Final = (
         "pyannote",
         "pyannote",
         ("diarization",),
-        ("segmentation", "speaker-embedding"),
+        ("segmentation", "speaker-embedding", "plda"),
         "pyannote.audio",
         "pyannote",
         "runtime.engine.speakers.pyannote",
@@ -98,18 +98,16 @@ class Choice:
     """A back end with the models of a bundle that it loads.
 
     Attributes:
-        needed: by role.
-        artifacts: those, and what else it takes.
+        by_role: the models.
     """
 
     back_end: BackEnd
-    needed: Mapping[str, Artifact]
-    artifacts: tuple[Artifact, ...]
+    by_role: Mapping[str, Artifact]
 
     @property
-    def models(self) -> str:
-        """The names of the models, for people."""
-        return ", ".join(sorted(artifact.id for artifact in self.artifacts))
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The models, by their names."""
+        return tuple(sorted(self.by_role.values(), key=lambda one: one.id))
 
 
 def carried(artifacts: Iterable[Artifact]) -> tuple[Choice, ...]:
@@ -171,15 +169,14 @@ def promised(manifest: Manifest, asked: Diarization) -> Choice | None:
 
 
 def _complete(back_end: BackEnd, artifacts: tuple[Artifact, ...]) -> Choice | None:
-    own = [one for one in artifacts if one.engine == back_end.engine]
-    needed = {}
-    for role in back_end.roles:
-        models = [one for one in own if one.role == role]
-        if len(models) != 1:
+    """The back end with its models; None where one is missing, or there are two to choose from."""
+    by_role = {}
+    for role in (*back_end.roles, *back_end.also):
+        found = [one for one in artifacts if (one.engine, one.role) == (back_end.engine, role)]
+        if len(found) > 1 or (not found and role in back_end.roles):
             return None
-        needed[role] = models[0]
-    also = [one for one in own if one.role in back_end.also]
-    return Choice(back_end, MappingProxyType(needed), (*needed.values(), *also))
+        by_role.update({role: one for one in found})
+    return Choice(back_end, MappingProxyType(by_role))
 
 
 def _needs(back_end: BackEnd) -> str:
