@@ -63,7 +63,7 @@ def announced(engine: Loaded, mounted: Generation) -> str:
     )
 
 
-def record(engine: Loaded, mounted: Generation, root: Path) -> str | None:
+def record(model: str, mounted: Generation, root: Path) -> str | None:
     """Note in this host's audit log which model answers.
 
     Returns:
@@ -72,7 +72,7 @@ def record(engine: Loaded, mounted: Generation, root: Path) -> str | None:
     try:
         AuditLog.of(root).append(
             "model-loaded",
-            model=engine.name,
+            model=model,
             bundle=mounted.statement.title,
             approval_code=mounted.approval_code.replace(" ", ""),
         )

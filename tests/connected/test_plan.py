@@ -39,7 +39,7 @@ def test_sizes_add_up(planned: Plan) -> None:
 
 
 def test_verified_loading_holds_two_copies_beside_the_loaded_model(planned: Plan) -> None:
-    assert planned.memory == 400_000_000 + 1_500_000_000 + LARGE_V3 + COMMUNITY + 2 * LARGE_V3
+    assert planned.memory == 400_000_000 + 1_000_000_000 + LARGE_V3 + COMMUNITY + 2 * LARGE_V3
     assert planned.gpu_memory == LARGE_V3 + COMMUNITY + 1_500_000_000
 
 
