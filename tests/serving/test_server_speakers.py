@@ -2,8 +2,8 @@
 
 import json
 import threading
-import urllib.error
 import urllib.request
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import openai
 import pytest
 import srt
 import webvtt
+
+from runtime.server.limits import SHORT_UPLOAD
 
 pytestmark = pytest.mark.heavy
 
@@ -196,7 +198,8 @@ def test_the_log_and_the_metrics_say_what_told_speakers_apart(
     assert number('airgap_diarized_audio_seconds_total{back_end="pyannote"}') - before == 11.0
     assert number('airgap_diarization_real_time_factor_count{back_end="pyannote"}') > 0
     assert number('airgap_model_load_seconds{model="pyannote"}') > 0
-    assert speaking_server.said("request")[-2]["diarization"] == "pyannote"
+    asked = [line for line in speaking_server.said("request") if "diarization" in line]
+    assert (asked[-1]["diarization"], asked[-1]["audio_seconds"]) == ("pyannote", 11.0)
     announced = [line["message"] for line in speaking_server.said("loaded")]
     assert any("Speakers are told apart by pyannote: two-voices" in line for line in announced)
 
@@ -219,10 +222,14 @@ def test_a_back_end_that_fails_is_an_error_and_no_transcript(
 def test_who_waits_for_speakers_holds_up_nobody(
     serve_speaking_with: Callable[..., Any], jfk: Path, tmp_path: Path
 ) -> None:
-    """One worker, every slot that long ones may have waiting for speakers: others are served."""
+    """One worker, two that wait for speakers: others are served, short ones and long ones."""
+    long = tmp_path / "long.wav"
+    with wave.open(str(jfk), "rb") as speech, wave.open(str(long), "wb") as padded:
+        padded.setparams(speech.getparams())
+        padded.writeframes(speech.readframes(speech.getnframes()) + bytes(SHORT_UPLOAD))
     gate = tmp_path / "gate"
     server = serve_speaking_with(
-        *("--workers", "1", "--concurrency", "3"), SCRIPTED_FAULT="wait", SCRIPTED_GATE=str(gate)
+        *("--workers", "1", "--concurrency", "4"), SCRIPTED_FAULT="wait", SCRIPTED_GATE=str(gate)
     )
     with client_of(server) as client:
         answers: list[Any] = []
@@ -234,17 +241,19 @@ def test_who_waits_for_speakers_holds_up_nobody(
                 )
             )
 
-        waiting = [threading.Thread(target=ask) for _ in range(3)]
+        waiting = [threading.Thread(target=ask) for _ in range(2)]
         for thread in waiting:
             thread.start()
-        for _ in range(2):
-            plain = client.audio.transcriptions.create(file=jfk, model="whisper-1", timeout=60)
+        for recording in (jfk, long):
+            plain = client.audio.transcriptions.create(
+                file=recording, model="whisper-1", timeout=60
+            )
             assert plain.text.endswith(LAST)
         assert answers == []
         gate.touch()
         for thread in waiting:
             thread.join(60)
-        assert [one.segments[-1].speaker for one in answers] == ["SPEAKER_01"] * 3
+        assert [one.segments[-1].speaker for one in answers] == ["SPEAKER_01"] * 2
 
 
 def test_none_waives_the_promise_and_says_so_to_who_asks(
