@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -13,6 +13,7 @@ from runtime.engine.formats import FORMATS, UNKNOWN, diarized, diarized_segment
 from runtime.engine.speakers.merging import Speakers, with_speakers
 from runtime.engine.transcript import Segment, Transcript
 from runtime.server import schemas
+from runtime.server.emotion import Emotions
 from runtime.server.errors import ApiError
 from runtime.server.hearing import Finished, Heard, Sound, Speech, Turns
 from runtime.server.languages import name_of
@@ -29,6 +30,7 @@ class Hearing:
     speech: Speech = field(default_factory=lambda: Speech(None, 0))
     finished: Finished | None = None
     turns: Turns | None = None
+    emotions: Emotions | None = None
     segments: list[Segment] = field(default_factory=list)
 
     def take(self, what: Heard) -> None:
@@ -40,13 +42,24 @@ class Hearing:
                 self.speech = what
             case Turns():
                 self.turns = what
+            case Emotions():
+                self.emotions = what
             case Segment():
                 self.segments.append(what)
             case Finished():
                 self.finished = what
 
     def transcript(self) -> Transcript:
-        """All of it, with who said it where that was found out."""
+        """All of it, with who said it and how it sounds where that was found out."""
+        transcript = self._spoken()
+        if self.emotions is None:
+            return transcript
+        pairs = zip(transcript.segments, self.emotions.of_segments, strict=True)
+        return replace(
+            transcript, segments=tuple(replace(segment, emotion=one) for segment, one in pairs)
+        )
+
+    def _spoken(self) -> Transcript:
         transcript = Transcript(
             model=self.model,
             task=self.wish.options.task,
@@ -110,6 +123,10 @@ async def events(hearing: Hearing, pieces: AsyncIterable[Heard]) -> AsyncIterato
     yield _event({"type": "transcript.text.done", "text": text})
 
 
+def _emotion(segment: Segment) -> schemas.EmotionBody | None:
+    return schemas.EmotionBody(**segment.emotion.as_json()) if segment.emotion else None
+
+
 def _event(body: dict[str, object]) -> str:
     return f"data: {json.dumps(body, separators=(',', ':'))}\n\n"
 
@@ -135,6 +152,7 @@ def _verbose(
             compression_ratio=segment.compression_ratio,
             no_speech_prob=segment.no_speech_prob,
             speaker=(segment.speaker or UNKNOWN) if asked else None,
+            emotion=_emotion(segment),
         )
         for segment in transcript.segments
     ]

@@ -25,6 +25,7 @@ from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
 from runtime.engine.transcript import Segment, Turn
 from runtime.engine.whisper import WhisperEngine
 from runtime.server import errors
+from runtime.server.emotion import Emotions, Feeling
 
 T = TypeVar("T")
 
@@ -77,7 +78,10 @@ class Finished:
     seconds: float
 
 
-Heard = Sound | Speech | Turns | Segment | Finished
+Heard = Sound | Speech | Turns | Segment | Emotions | Finished
+
+
+_Steps = Iterator[Speech | Segment | Turns | Future[Turns]] | Iterator[Speech | Segment]
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,8 @@ def steps(
     recording: Recording,
     options: TranscribeOptions,
     speaking: Speaking | None = None,
-) -> Iterator[Heard | Future[Turns]]:
+    feeling: Feeling | None = None,
+) -> Iterator[Heard | Future[Turns] | Future[Emotions]]:
     """What the engine does, in steps that others may come between.
 
     A Future among them is what the next step waits for.
@@ -132,9 +137,10 @@ def steps(
         raise errors.from_engine(error, "file") from error
     yield Sound(decoded.duration, decoded.damaged_packets)
     if speaking is None:
-        yield from _words(engine, decoded.samples, options)
+        heard: _Steps = _words(engine, decoded.samples, options)
     else:
-        yield from _words_and_speakers(engine, decoded.samples, options, speaking)
+        heard = _words_and_speakers(engine, decoded.samples, options, speaking)
+    yield from heard if feeling is None else _and_emotions(heard, decoded.samples, feeling)
     yield Finished(time.perf_counter() - started)
 
 
@@ -166,8 +172,30 @@ def _words_and_speakers(
         who.cancel()  # where the client went before it was begun
 
 
+def _and_emotions(
+    heard: _Steps, samples: Samples, feeling: Feeling
+) -> Iterator[Speech | Segment | Turns | Emotions | Future[Turns] | Future[Emotions]]:
+    segments, turns = [], None
+    for what in heard:
+        if isinstance(what, Segment):
+            segments.append(what)
+        elif isinstance(what, Turns):
+            turns = what.turns
+        yield what
+    how = feeling.ask(samples, segments, turns)
+    try:
+        yield how
+        yield how.result()
+    finally:
+        how.cancel()  # where the client went before it was begun
+
+
 async def hear(
-    scheduler: Scheduler, caller: str, work: Iterator[Heard | Future[Turns]], *, long: bool
+    scheduler: Scheduler,
+    caller: str,
+    work: Iterator[Heard | Future[Turns] | Future[Emotions]],
+    *,
+    long: bool,
 ) -> AsyncGenerator[Heard]:
     """What the steps give, as it comes. Closing this stops the work.
 

@@ -27,8 +27,17 @@ class Translation(BaseModel):
     text: str
 
 
+class EmotionBody(BaseModel):
+    """How a segment sounds to the bundle's models: scores from 0 to 1, and words by probability."""
+
+    arousal: float | None = None
+    dominance: float | None = None
+    valence: float | None = None
+    categories: dict[str, float] | None = None
+
+
 class SegmentBody(BaseModel):
-    """A segment; times in seconds; `speaker` where asked."""
+    """A segment; times in seconds; `speaker` and `emotion` where asked."""
 
     id: int
     seek: int
@@ -41,6 +50,7 @@ class SegmentBody(BaseModel):
     compression_ratio: float
     no_speech_prob: float
     speaker: str | None = None
+    emotion: EmotionBody | None = None
 
 
 class WordBody(BaseModel):

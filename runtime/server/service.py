@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from airgap import limits, strict_json
 from airgap.accepted import clock
 from airgap.errors import AirgapError
-from runtime import diarization, generation, models, standing
+from runtime import diarization, emotion_models, generation, models, standing
 from runtime.engine.audio import SAMPLE_RATE, Samples
 from runtime.engine.hardware import Hardware, find_hardware
 from runtime.engine.options import FALLBACK_TEMPERATURES, TranscribeOptions
@@ -33,6 +33,9 @@ from runtime.generation import INVENTORY, Generation
 from runtime.server import errors, logs, speakers
 from runtime.server.metrics import Metrics
 from runtime.verified_load import VerifiedLoad
+
+if TYPE_CHECKING:
+    from runtime.engine.emotion.model import EmotionModel
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Source:
     workers: int = 1
     verified_load: VerifiedLoad = VerifiedLoad.BUFFER
     diarization: Diarization = Diarization.AUTO
+    emotion: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Loaded:
         engines: by the model's id; the first is what `whisper-1` means.
         diarizer: what tells speakers apart; None where the bundle promises nothing of it.
         at_once: whether that is done while the words are heard.
+        emotions: what tells how it sounds; none unless it was asked for.
         bundle: the bundle's name.
         number: the generation.
         created: when the bundle was made, in seconds since 1970.
@@ -89,6 +94,7 @@ class Loaded:
     engines: Mapping[str, WhisperEngine]
     diarizer: Diarizer | None
     at_once: bool
+    emotions: tuple[EmotionModel, ...]
     bundle: str
     number: int
     created: int
@@ -214,6 +220,7 @@ def load(source: Source, metrics: Metrics) -> Loaded:
             engines=engines,
             diarizer=diarizer,
             at_once=overlaps(hardware),
+            emotions=_load_emotions(source, mounted, hardware, metrics) if source.emotion else (),
             bundle=mounted.statement.name,
             number=mounted.number,
             created=int(strict_json.from_time(mounted.statement.created).timestamp()),
@@ -259,6 +266,22 @@ def _load_diarizer(
         _record(source, mounted, artifact.id)
     diarizer.diarize(_tone(_WARM_UP_SECONDS), SpeakerHints())
     return diarizer
+
+
+def _load_emotions(
+    source: Source, mounted: Generation, hardware: Hardware, metrics: Metrics
+) -> tuple[EmotionModel, ...]:
+    """What tells how it sounds, tried out as well; what their licences forbid is said."""
+    started = time.perf_counter()
+    emotions = emotion_models.load(mounted, hardware)
+    metrics.load.labels("emotion").set(time.perf_counter() - started)
+    for one in emotions:
+        logs.say("loaded", models.announced(one, mounted), hardware=str(hardware))
+        _record(source, mounted, one.name)
+        one.scores(_tone(1))
+    for warning in emotion_models.licence_warnings(mounted):
+        logs.warn("licence", warning)
+    return emotions
 
 
 def _record(source: Source, mounted: Generation, model: str) -> None:

@@ -13,8 +13,9 @@ from starlette.responses import Response, StreamingResponse
 
 from runtime.engine.scheduler import Scheduler
 from runtime.engine.transcript import Transcript
-from runtime.server import answers, logs, schemas, speakers, wishes
+from runtime.server import answers, emotion, logs, schemas, speakers, wishes
 from runtime.server.answers import Hearing
+from runtime.server.emotion import Feeling
 from runtime.server.hearing import (
     ClientGoneError,
     Heard,
@@ -95,7 +96,7 @@ async def _answered(desk: Desk, request: Request, wish: Wish) -> Response:
     notes.update(model=engine.name, bytes=recording.size)
     if speaking is not None:
         notes.update(diarization=speaking.diarizer.name)
-    work = steps(engine, recording, options, speaking)
+    work = steps(engine, recording, options, speaking, _feeling(desk, loaded, wish))
     pieces = hear(desk.scheduler, notes["caller"], work, long=wish.long)
     hearing = Hearing(engine.name, wish)
     async with AsyncExitStack() as open_until_told:
@@ -125,6 +126,15 @@ def _speaking(desk: Desk, loaded: Loaded, wish: Wish) -> Speaking | None:
         raise speakers.unavailable(wish.speakers.param)
     at_once = loaded.at_once and not wish.stream
     return Speaking(loaded.diarizer, wish.speakers.hints, at_once, desk.scheduler.aside)
+
+
+def _feeling(desk: Desk, loaded: Loaded, wish: Wish) -> Feeling | None:
+    """How to find out how it sounds. Raises ApiError 400 where that is asked and cannot be."""
+    if not wish.emotion:
+        return None
+    if not loaded.emotions:
+        raise emotion.unavailable()
+    return Feeling(loaded.emotions, desk.scheduler.aside)
 
 
 async def _listen(pieces: AsyncGenerator[Heard], hearing: Hearing, *, whole: bool) -> None:

@@ -13,6 +13,7 @@ from airgap.errors import UsageError
 from runtime.engine.options import TranscribeOptions, check_options
 from runtime.engine.speakers.diarizer import SpeakerHints
 from runtime.engine.whisper import WhisperEngine
+from runtime.server import emotion as feelings
 from runtime.server import errors, limits, speakers
 from runtime.server.hearing import Recording
 from runtime.server.service import Preset
@@ -116,6 +117,7 @@ class Wish:
         granularities: for verbose_json.
         stream: whether to answer in events.
         speakers: the wish to know who speaks; None where nobody asks.
+        emotion: whether to say how each segment sounds.
     """
 
     file: UploadFile
@@ -125,6 +127,7 @@ class Wish:
     granularities: frozenset[Granularity]
     stream: bool
     speakers: Asked | None = None
+    emotion: bool = False
 
     def recording(self, longest: float) -> Recording:
         """The upload, for the decoder."""
@@ -143,9 +146,10 @@ class Wish:
     def long(self) -> bool:
         """Whether it may be held back for the sake of short ones.
 
-        Who asks for speakers waits for them, and keeps no short one from its place meanwhile.
+        Who asks for more than text waits for it, and keeps no short one from its place meanwhile.
         """
-        return self.speakers is not None or (self.file.size or 0) > limits.SHORT_UPLOAD
+        more = self.speakers is not None or self.emotion
+        return more or (self.file.size or 0) > limits.SHORT_UPLOAD
 
     def options_for(self, engine: WhisperEngine, preset: Preset) -> TranscribeOptions:
         """Everything for the engine. Raises ApiError 400 for what the model cannot do."""
@@ -180,18 +184,22 @@ async def transcription(
     hotwords: _Hotwords = None,
     stream: _Stream = False,
     chunking_strategy: _Chunking = None,
+    emotion: feelings.Wanted = False,
     said: Annotated[Said, Depends(speakers.said)],
 ) -> Wish:
     """The form of `POST /v1/audio/transcriptions`. Raises ApiError 400."""
     del chunking_strategy
     await _refuse_strange_fields(request, _TRANSCRIPTION)
-    granularities = frozenset(timestamp_granularities or ())
-    if granularities and response_format is not ResponseFormat.VERBOSE_JSON:
+    if timestamp_granularities and response_format is not ResponseFormat.VERBOSE_JSON:
         raise errors.wrong(
             f"timestamp_granularities need response_format 'verbose_json', found "
             f"'{response_format}'",
             "timestamp_granularities",
         )
+    granularities = frozenset(timestamp_granularities or {Granularity.SEGMENT})
+    feelings.check(
+        wanted=emotion, form=response_format, has_segments=Granularity.SEGMENT in granularities
+    )
     if stream and response_format not in _STREAMED:
         raise errors.wrong(
             f"stream goes with response_format {' or '.join(map(repr, map(str, _STREAMED)))}, "
@@ -209,9 +217,10 @@ async def transcription(
             initial_prompt=prompt or None,
             hotwords=hotwords or None,
         ),
-        granularities or frozenset({Granularity.SEGMENT}),
+        granularities,
         stream,
         speakers.asked(said, response_format, model, stream=stream),
+        emotion,
     )
 
 
@@ -256,6 +265,7 @@ _TRANSCRIPTION: Final = _TRANSLATION | {
     "num_speakers",
     "min_speakers",
     "max_speakers",
+    "emotion",
 }
 _STREAMED: Final = (ResponseFormat.JSON, ResponseFormat.TEXT, ResponseFormat.DIARIZED_JSON)
 

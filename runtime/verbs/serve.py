@@ -75,6 +75,13 @@ def serve(
     compute_type: loading.ComputeType = "auto",
     verified_load: loading.Way = VerifiedLoad.BUFFER,
     diarization: speakers.Duty = Diarization.AUTO,
+    emotion: Annotated[
+        bool,
+        typer.Option(
+            "--emotion",
+            help="Load the bundle's emotion models, for requests that ask how it sounds.",
+        ),
+    ] = False,
     tls_cert: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Certificate chain, PEM.", show_default=False),
@@ -183,7 +190,7 @@ def serve(
         per_caller=per_caller or (queue + 1) // 2,
     )
     name = _mount_first(bundle_file, place) if bundle_file else bundle
-    chosen = _check_mount(place, name, tuple(model or ()), diarization)
+    chosen = _check_mount(place, name, tuple(model or ()), diarization, emotion=emotion)
     keys = _keys(place)
     with _bound(host, port) as listener:
         certificate = _certificate(tls_cert, tls_key)
@@ -204,6 +211,7 @@ def serve(
             workers=workers or _usual_workers(),
             verified_load=verified_load,
             diarization=diarization,
+            emotion=emotion,
         )
         manners = Manners(drain_seconds=drain_seconds, proxy=behind_proxy)
         _run(listener, certificate, keys, folder, bounds, source, manners, sentence, log_text)
@@ -222,11 +230,16 @@ def _mount_first(bundle_file: Path, root: Path) -> str:
 
 
 def _check_mount(
-    root: Path, bundle: str | None, models: tuple[str, ...], diarization: Diarization
+    root: Path,
+    bundle: str | None,
+    models: tuple[str, ...],
+    diarization: Diarization,
+    *,
+    emotion: bool,
 ) -> str:
     """Refuse, before anything is bound, what could not be served; the name of the bundle."""
     from airgap.errors import UsageError
-    from runtime import generation
+    from runtime import emotion_models, generation
     from runtime.engine.speakers import choosing
 
     if len(set(models)) != len(models):
@@ -235,6 +248,9 @@ def _check_mount(
         for name in models or (None,):
             mounted.artifact("asr", name)
         choosing.promised(mounted.manifest, diarization)
+        if emotion:
+            options.require("transformers", "emotion", "airgap serve --emotion")
+            emotion_models.carried(mounted)
         return mounted.statement.name
 
 

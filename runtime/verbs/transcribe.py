@@ -254,7 +254,7 @@ def _load_emotions(mounted: Generation, engine: WhisperEngine) -> tuple[EmotionM
 
 def _with_emotions(hear: Hear, emotions: tuple[EmotionModel, ...]) -> Hear:
     """The same transcript, each segment with how it sounds."""
-    from runtime.engine.emotion.model import with_emotions
+    from runtime.engine.emotion.segments import with_emotions
 
     def both(samples: Samples, *, heard: Heard) -> Transcript:
         return with_emotions(hear(samples, heard=heard), emotions, samples)

@@ -2,7 +2,8 @@
 
 - `stretches`: which samples of a recording are heard for a segment.
 - `network`: verified files -> a network in which every weight came from them.
-- `model`: samples -> scores, and the scores of each segment of a transcript.
+- `model`: a network with its labels: samples -> scores.
+- `segments`: the scores of each segment of a transcript.
 """
 
 __all__: list[str] = []

@@ -1,10 +1,10 @@
-"""Samples -> scores, and the scores of each segment of a transcript."""
+"""A verified model in memory: samples -> scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,9 +13,8 @@ import torch
 from airgap.errors import AirgapError
 from runtime.engine.audio import SAMPLE_RATE, Samples
 from runtime.engine.emotion.network import Network, load_network
-from runtime.engine.emotion.stretches import SHORTEST, stretches
+from runtime.engine.emotion.stretches import SHORTEST
 from runtime.engine.hardware import Hardware
-from runtime.engine.transcript import Emotion, Segment, Transcript
 
 DIMENSIONS: Final = frozenset({"arousal", "dominance", "valence"})
 """A model whose outputs are these is dimensional; any other gives probabilities of categories."""
@@ -23,7 +22,7 @@ DIMENSIONS: Final = frozenset({"arousal", "dominance", "valence"})
 
 @dataclass(frozen=True)
 class EmotionModel:
-    """A loaded model. One caller at a time.
+    """A loaded model. Several threads may use it at once.
 
     Attributes:
         name: its id in the bundle.
@@ -84,65 +83,6 @@ class EmotionModel:
         if not all(np.isfinite(found)):
             raise AirgapError(f"emotion by model '{self.name}' failed: it gave no numbers")
         return dict(zip(self.labels, found, strict=True))
-
-
-def emotions_of(
-    models: Sequence[EmotionModel], samples: Samples, segments: Iterable[Segment]
-) -> Iterator[Emotion]:
-    """How each segment sounds, one after the other, in memory that does not grow.
-
-    What is heard for a segment, `runtime.engine.emotion.stretches` says; of several stretches
-    the scores are averaged, each by its length.
-
-    Args:
-        models: at least one; of two that score the same, the later one counts.
-        samples: the whole recording, 16 kHz mono.
-        segments: of its transcript.
-
-    Raises:
-        AirgapError: a model failed; there is no partial result.
-    """
-    for segment in segments:
-        parts = stretches(segment, len(samples))
-        emotion = Emotion()
-        for model in models:
-            scores = _averaged(model, [samples[part] for part in parts])
-            if model.is_dimensional:
-                emotion = replace(
-                    emotion,
-                    arousal=scores["arousal"],
-                    dominance=scores["dominance"],
-                    valence=scores["valence"],
-                )
-            else:
-                best_first = sorted(scores.items(), key=lambda one: (-one[1], one[0]))
-                emotion = replace(emotion, categories=tuple(best_first))
-        yield emotion
-
-
-def with_emotions(
-    transcript: Transcript, models: Sequence[EmotionModel], samples: Samples
-) -> Transcript:
-    """The transcript, each segment with how it sounds.
-
-    Raises:
-        AirgapError: a model failed.
-    """
-    heard = emotions_of(models, samples, transcript.segments)
-    segments = zip(transcript.segments, heard, strict=True)
-    return replace(
-        transcript, segments=tuple(replace(segment, emotion=one) for segment, one in segments)
-    )
-
-
-def _averaged(model: EmotionModel, parts: Sequence[Samples]) -> dict[str, float]:
-    """The mean of each score over the parts, by their lengths."""
-    scored = [model.scores(part) for part in parts]
-    lengths = [len(part) for part in parts]
-    return {
-        label: float(np.average([one[label] for one in scored], weights=lengths))
-        for label in model.labels
-    }
 
 
 @contextmanager

@@ -6,8 +6,9 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,20 @@ def as_configured() -> Callable[..., bytes]:
         return json.dumps({k: v for k, v in described.items() if v is not None}).encode()
 
     return changed
+
+
+@pytest.fixture(scope="session")
+def mood_site(demo_site, dimensional, categorical, write_profile, tmp_path_factory):
+    """A machine with Whisper tiny.en and both emotion models mounted. Do not change its files."""
+    folder = tmp_path_factory.mktemp("moods")
+    place = replace(demo_site.place, folder=folder)
+    shutil.copytree(demo_site.place.keys, place.keys)
+    place.passphrase.write_text(demo_site.place.passphrase.read_text())
+    models = {"dimensions": dimensional, "categories": categorical}
+    profile = write_profile(folder, models, "CC-BY-NC-SA-4.0")
+    built = place.airgap("build", profile, "--key", "alice", "--passphrase-file", place.passphrase)
+    assert built.code == 0, built.err
+    place.trust("alice", demo_site.fingerprint)
+    mounted = place.airgap("mount", folder / "moods-1.0.0" / "moods-1.0.0.tar.zst")
+    assert mounted.code == 0, mounted.err
+    return place, built

@@ -58,7 +58,7 @@ def test_weights_leave_the_buffers_that_held_them(dimensional, load):
 def test_segments_are_heard_in_stretches_and_averaged_by_length(
     dimensional, categorical, load, tone
 ):
-    from runtime.engine.emotion.model import emotions_of
+    from runtime.engine.emotion.segments import emotions_of
 
     models = [load(dimensional.files()), load(categorical.files())]
     samples = np.concatenate([tone] * 8)  # 16 seconds: heard as twice 8
@@ -73,7 +73,7 @@ def test_segments_are_heard_in_stretches_and_averaged_by_length(
 
 
 def test_a_recording_of_a_few_samples_has_scores(dimensional, load, tone):
-    from runtime.engine.emotion.model import emotions_of
+    from runtime.engine.emotion.segments import emotions_of
 
     (emotion,) = emotions_of([load(dimensional.files())], tone[:40], [segment(0, 30)])
     assert emotion.arousal is not None

@@ -18,23 +18,6 @@ NON_COMMERCIAL = "CC-BY-NC-SA-4.0"
 WARNING = f"tiny--dimensions may not be used commercially: its licence is {NON_COMMERCIAL}"
 
 
-@pytest.fixture(scope="session")
-def mood_site(demo_site, dimensional, categorical, write_profile, tmp_path_factory):
-    """A machine with Whisper tiny.en and both emotion models mounted. Do not change its files."""
-    folder = tmp_path_factory.mktemp("moods")
-    place = replace(demo_site.place, folder=folder)
-    shutil.copytree(demo_site.place.keys, place.keys)
-    place.passphrase.write_text(demo_site.place.passphrase.read_text())
-    models = {"dimensions": dimensional, "categories": categorical}
-    profile = write_profile(folder, models, NON_COMMERCIAL)
-    built = place.airgap("build", profile, "--key", "alice", "--passphrase-file", place.passphrase)
-    assert built.code == 0, built.err
-    place.trust("alice", demo_site.fingerprint)
-    mounted = place.airgap("mount", folder / "moods-1.0.0" / "moods-1.0.0.tar.zst")
-    assert mounted.code == 0, mounted.err
-    return place, built
-
-
 def test_a_build_loads_both_offline_and_says_what_a_licence_forbids(mood_site):
     _place, built = mood_site
     assert "Loaded offline: tiny--dimensions (transformers, " in built.err
