@@ -11,9 +11,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from runtime.engine.formats import FORMATS, UNKNOWN, diarized, diarized_segment
 from runtime.engine.speakers.merging import Speakers, with_speakers
-from runtime.engine.transcript import Segment, Transcript
+from runtime.engine.transcript import Emotion, Segment, Transcript
 from runtime.server import schemas
-from runtime.server.emotion import Emotions
 from runtime.server.errors import ApiError
 from runtime.server.hearing import Finished, Heard, Sound, Speech, Turns
 from runtime.server.languages import name_of
@@ -30,8 +29,8 @@ class Hearing:
     speech: Speech = field(default_factory=lambda: Speech(None, 0))
     finished: Finished | None = None
     turns: Turns | None = None
-    emotions: Emotions | None = None
     segments: list[Segment] = field(default_factory=list)
+    emotions: list[Emotion] = field(default_factory=list)
 
     def take(self, what: Heard) -> None:
         """Add one piece."""
@@ -42,8 +41,8 @@ class Hearing:
                 self.speech = what
             case Turns():
                 self.turns = what
-            case Emotions():
-                self.emotions = what
+            case Emotion():
+                self.emotions.append(what)
             case Segment():
                 self.segments.append(what)
             case Finished():
@@ -52,9 +51,9 @@ class Hearing:
     def transcript(self) -> Transcript:
         """All of it, with who said it and how it sounds where that was found out."""
         transcript = self._spoken()
-        if self.emotions is None:
+        if not self.emotions:
             return transcript
-        pairs = zip(transcript.segments, self.emotions.of_segments, strict=True)
+        pairs = zip(transcript.segments, self.emotions, strict=True)
         return replace(
             transcript, segments=tuple(replace(segment, emotion=one) for segment, one in pairs)
         )

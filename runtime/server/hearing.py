@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from starlette.requests import Request
 
 from airgap.errors import UsageError
 from runtime.engine.audio import Samples, decode
+from runtime.engine.emotion.segments import emotions_of
 from runtime.engine.options import TranscribeOptions
 from runtime.engine.scheduler import Job, Scheduler
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
-from runtime.engine.transcript import Segment, Turn
+from runtime.engine.speakers.merging import Speakers
+from runtime.engine.transcript import Emotion, Segment, Turn
 from runtime.engine.whisper import WhisperEngine
 from runtime.server import errors
-from runtime.server.emotion import Emotions, Feeling
+
+if TYPE_CHECKING:
+    from runtime.engine.emotion.model import EmotionModel
 
 T = TypeVar("T")
 
@@ -78,7 +82,7 @@ class Finished:
     seconds: float
 
 
-Heard = Sound | Speech | Turns | Segment | Emotions | Finished
+Heard = Sound | Speech | Turns | Segment | Emotion | Finished
 
 
 _Steps = Iterator[Speech | Segment | Turns | Future[Turns]] | Iterator[Speech | Segment]
@@ -120,8 +124,8 @@ def steps(
     recording: Recording,
     options: TranscribeOptions,
     speaking: Speaking | None = None,
-    feeling: Feeling | None = None,
-) -> Iterator[Heard | Future[Turns] | Future[Emotions]]:
+    emotions: Sequence[EmotionModel] = (),
+) -> Iterator[Heard | Future[Turns]]:
     """What the engine does, in steps that others may come between.
 
     A Future among them is what the next step waits for.
@@ -140,7 +144,7 @@ def steps(
         heard: _Steps = _words(engine, decoded.samples, options)
     else:
         heard = _words_and_speakers(engine, decoded.samples, options, speaking)
-    yield from heard if feeling is None else _and_emotions(heard, decoded.samples, feeling)
+    yield from _and_emotions(heard, decoded.samples, emotions) if emotions else heard
     yield Finished(time.perf_counter() - started)
 
 
@@ -173,8 +177,9 @@ def _words_and_speakers(
 
 
 def _and_emotions(
-    heard: _Steps, samples: Samples, feeling: Feeling
-) -> Iterator[Speech | Segment | Turns | Emotions | Future[Turns] | Future[Emotions]]:
+    heard: _Steps, samples: Samples, models: Sequence[EmotionModel]
+) -> Iterator[Speech | Segment | Turns | Emotion | Future[Turns]]:
+    """The same, and then how each segment of the answer sounds, in their order."""
     segments, turns = [], None
     for what in heard:
         if isinstance(what, Segment):
@@ -182,20 +187,14 @@ def _and_emotions(
         elif isinstance(what, Turns):
             turns = what.turns
         yield what
-    how = feeling.ask(samples, segments, turns)
-    try:
-        yield how
-        yield how.result()
-    finally:
-        how.cancel()  # where the client went before it was begun
+    if turns is not None:
+        speakers = Speakers(turns, keep_words=False)
+        segments = [part for segment in segments for part in speakers.parts(segment)]
+    yield from emotions_of(models, samples, segments)
 
 
 async def hear(
-    scheduler: Scheduler,
-    caller: str,
-    work: Iterator[Heard | Future[Turns] | Future[Emotions]],
-    *,
-    long: bool,
+    scheduler: Scheduler, caller: str, work: Iterator[Heard | Future[Turns]], *, long: bool
 ) -> AsyncGenerator[Heard]:
     """What the steps give, as it comes. Closing this stops the work.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
@@ -15,7 +15,6 @@ from runtime.engine.scheduler import Scheduler
 from runtime.engine.transcript import Transcript
 from runtime.server import answers, emotion, logs, schemas, speakers, wishes
 from runtime.server.answers import Hearing
-from runtime.server.emotion import Feeling
 from runtime.server.hearing import (
     ClientGoneError,
     Heard,
@@ -28,6 +27,9 @@ from runtime.server.hearing import (
 from runtime.server.metrics import Metrics
 from runtime.server.service import Loaded, Service
 from runtime.server.wishes import Wish
+
+if TYPE_CHECKING:
+    from runtime.engine.emotion.model import EmotionModel
 
 _EVENTS: Final = "text/event-stream"
 
@@ -96,7 +98,7 @@ async def _answered(desk: Desk, request: Request, wish: Wish) -> Response:
     notes.update(model=engine.name, bytes=recording.size)
     if speaking is not None:
         notes.update(diarization=speaking.diarizer.name)
-    work = steps(engine, recording, options, speaking, _feeling(desk, loaded, wish))
+    work = steps(engine, recording, options, speaking, _emotions(loaded, wish))
     pieces = hear(desk.scheduler, notes["caller"], work, long=wish.long)
     hearing = Hearing(engine.name, wish)
     async with AsyncExitStack() as open_until_told:
@@ -128,13 +130,11 @@ def _speaking(desk: Desk, loaded: Loaded, wish: Wish) -> Speaking | None:
     return Speaking(loaded.diarizer, wish.speakers.hints, at_once, desk.scheduler.aside)
 
 
-def _feeling(desk: Desk, loaded: Loaded, wish: Wish) -> Feeling | None:
-    """How to find out how it sounds. Raises ApiError 400 where that is asked and cannot be."""
-    if not wish.emotion:
-        return None
-    if not loaded.emotions:
+def _emotions(loaded: Loaded, wish: Wish) -> tuple[EmotionModel, ...]:
+    """What tells how it sounds. Raises ApiError 400 where that is asked and cannot be."""
+    if wish.emotion and not loaded.emotions:
         raise emotion.unavailable()
-    return Feeling(loaded.emotions, desk.scheduler.aside)
+    return loaded.emotions if wish.emotion else ()
 
 
 async def _listen(pieces: AsyncGenerator[Heard], hearing: Hearing, *, whole: bool) -> None:

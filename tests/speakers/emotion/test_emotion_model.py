@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -47,6 +48,13 @@ def test_categories_from_an_old_pickle_are_those_of_the_published_class(categori
 def test_the_same_sound_gives_the_same_scores(dimensional, load, tone):
     model = load(dimensional.files())
     assert model.scores(tone) == model.scores(tone) == load(dimensional.files()).scores(tone)
+
+
+def test_several_threads_may_ask_at_once(dimensional, load, tone):
+    model = load(dimensional.files())
+    alone = model.scores(tone)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(scores == alone for scores in pool.map(model.scores, [tone] * 16))
 
 
 def test_weights_leave_the_buffers_that_held_them(dimensional, load):
