@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from airgap.errors import AirgapError
 from bundler.scan.files import judge_file
 from runtime.engine.hardware import find_hardware
-from runtime.engine.transcript import Segment
+from runtime.engine.transcript import Segment, Transcript, Turn, Word
 
 pytestmark = [pytest.mark.heavy, pytest.mark.speakers]
 
@@ -225,3 +226,23 @@ def test_the_scan_finds_code_in_a_checkpoint_as_torch_saves_it(categorical, tmp_
     (finding,) = judge_file(path, path.name).findings
     assert finding.rule == "pickle.global"
     assert "mkdir" in finding.reason
+
+
+def test_each_speakers_part_of_a_segment_is_heard_by_itself(dimensional, load, tone):
+    """As the server does it: the steps give an emotion for each segment of the answer."""
+    from runtime.engine.speakers.merging import with_speakers
+    from runtime.server import hearing
+
+    samples = np.concatenate([tone * (1 + part) for part in range(4)])  # 8 seconds
+    words = (Word(0.0, 3.8, " Well,", 1.0), Word(4.2, 8.0, " no.", 1.0))
+    spoken = replace(segment(0, 8), text=" Well, no.", words=words)
+    turns = (Turn(0.0, 4.0, "SPEAKER_00"), Turn(4.0, 8.0, "SPEAKER_01"))
+    pieces = [hearing.Turns(turns, 0.1), spoken]
+    model = load(dimensional.files())
+    told = list(hearing._and_emotions(iter(pieces), samples, [model]))
+    assert told[:2] == pieces
+    whole = Transcript("tiny.en", "transcribe", "en", 1.0, 8.0, (spoken,))
+    parts = with_speakers(whole, turns).segments
+    assert [part.speaker for part in parts] == ["SPEAKER_00", "SPEAKER_01"]
+    expected = [model.scores(samples[:60_800]), model.scores(samples[67_200:])]
+    assert [one.as_json() for one in told[2:]] == [pytest.approx(one) for one in expected]
