@@ -44,14 +44,13 @@ def server(mood_site) -> Iterator[dict[str, str]]:
     assert process.wait(60) == 0
 
 
-def client(said: dict[str, str]) -> openai.OpenAI:
-    base = said["listening"].rpartition(" ")[2]
-    return openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
-
-
 def ask(said, jfk, **fields):
-    with jfk.open("rb") as stream:
-        return client(said).audio.transcriptions.create(file=stream, model="whisper-1", **fields)
+    base = said["listening"].rpartition(" ")[2]
+    with (
+        jfk.open("rb") as stream,
+        openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0) as client,
+    ):
+        return client.audio.transcriptions.create(file=stream, model="whisper-1", **fields)
 
 
 def test_segments_say_how_they_sound(server, jfk):
