@@ -155,7 +155,7 @@ def _numbered(tracks: list[tuple[float, float, str]]) -> tuple[Turn, ...]:
 
 
 def _check_number(turns: tuple[Turn, ...], hints: SpeakerHints) -> None:
-    """pyannote only warns where it could not make as many speakers as it was told."""
+    """The library only warns where it could not make as many speakers as it was told."""
     found = len({turn.speaker for turn in turns})
     least = hints.number or hints.at_least or 0
     most = hints.number or hints.at_most or found
@@ -218,7 +218,7 @@ def _without_nemo() -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """No warnings: of torchcodec, which is never used, and of means over speakers who are silent."""
+    """No warnings: of torchcodec, which is never used, of means over speakers who are silent."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
