@@ -229,3 +229,14 @@ def build_site(profile: str, name: str, folder: Path) -> BuilderSite:
 def fresh_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Place]:
     """Makes machines: an isolated host beside the builder's."""
     return lambda: make_place(tmp_path_factory.mktemp("machine"))
+
+
+@pytest.fixture(scope="session")
+def empty_network() -> list[str]:
+    """What runs a command in an empty network namespace; a skip where the kernel allows none."""
+    prefix = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-rn"]
+    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no empty network namespace: util-linux, and user namespaces allowed")
+        pytest.skip("no empty network namespace is allowed here")
+    return prefix
