@@ -23,6 +23,7 @@ from runtime.engine.audio import SAMPLE_RATE, Samples
 from runtime.engine.hardware import Hardware
 from runtime.engine.speakers import pyannote_pipeline
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
+from runtime.engine.speakers.turns import numbered
 from runtime.engine.transcript import Turn
 
 ROLE: Final = "diarization"
@@ -139,19 +140,13 @@ class PyannoteDiarizer:
                 )
         except _FOREIGN as error:
             raise AirgapError(f"pyannote failed on this recording: {_brief(error)}") from error
-        tracks = heard.speaker_diarization.itertracks(yield_label=True)
-        turns = _numbered([(float(at.start), float(at.end), str(who)) for at, _, who in tracks])
+        duration = len(samples) / SAMPLE_RATE  # the last frame is longer than what is left
+        turns = numbered(
+            Turn(float(at.start), min(float(at.end), duration), str(who))
+            for at, _, who in heard.speaker_diarization.itertracks(yield_label=True)
+        )
         _check_number(turns, hints)
         return turns
-
-
-def _numbered(tracks: list[tuple[float, float, str]]) -> tuple[Turn, ...]:
-    """Turns by start, their speakers numbered in the order in which they first speak."""
-    names: dict[str, str] = {}
-    return tuple(
-        Turn(start, end, names.setdefault(who, f"SPEAKER_{len(names):02d}"))
-        for start, end, who in sorted(tracks)
-    )
 
 
 def _check_number(turns: tuple[Turn, ...], hints: SpeakerHints) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from airgap import places
+from bundler.download_cache import DownloadCache
+from bundler.lock import read_lock
+from bundler.profile import read_profile
+from runtime.engine.speakers import pyannote
 
 CONFIG = """\
 version: 3.1.0
@@ -34,6 +40,31 @@ params:
   segmentation:
     min_duration_off: 0.0
 """
+
+BORROWED = """\
+dependencies:
+  pyannote.audio: 4.0.0
+pipeline:
+  name: pyannote.audio.pipelines.SpeakerDiarization
+  params:
+    clustering: AgglomerativeClustering
+    embedding: $model/embedding
+    embedding_batch_size: 8
+    plda: $model/plda
+    segmentation: $model/segmentation
+    segmentation_batch_size: 8
+    segmentation_step: 0.25
+params:
+  clustering:
+    method: centroid
+    min_cluster_size: 6
+    threshold: 0.35
+  segmentation:
+    min_duration_off: 0.3
+"""
+
+VOICES_PROFILE = Path(__file__).parents[2] / "data/profiles/voices.yaml"
+ARCHITECTURES = Path(__file__).parent / "architectures"
 
 SPEECH, SILENCE = "speech", "silence"
 
@@ -82,8 +113,6 @@ def save_plda(folder: Path) -> None:
 
 def save_pipeline(folder: Path, hears: str) -> Path:
     """A pipeline of pyannote's own classes, untrained; `hears` is what it takes all sound for."""
-    from runtime.engine.speakers import pyannote
-
     pyannote._library()  # as the back end imports it: without NeMo, and without its warnings
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -142,15 +171,73 @@ def copied(tiny: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tiny, tmp_path / "pipeline")
 
 
-@dataclass(frozen=True)
-class Saving:
-    """How test files save models, since they cannot import this one."""
-
-    model: Callable[[Any, Path], None] = save
-    plda: Callable[[Path], None] = save_plda
-    config: str = CONFIG
+@pytest.fixture(scope="session")
+def voices() -> Mapping[str, Path]:
+    """Every file of tests/data/profiles/voices.yaml, in the download cache."""
+    path, profile = read_profile(str(VOICES_PROFILE))
+    cache, found = DownloadCache.at(places.download_cache()), {}
+    for _model, file in read_lock(path, profile).files():
+        assert file.sha256 is not None
+        absent = f"'{file.path}' is not in the download cache: airgap fetch {VOICES_PROFILE}"
+        assert cache.holds_intact(file.sha256), absent
+        found[file.path] = cache.path(file.sha256)
+    return found
 
 
 @pytest.fixture(scope="session")
-def saving() -> Saving:
-    return Saving()
+def borrowed(
+    extra: None, voices: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A pipeline of real weights, which tells people apart. Do not change its files.
+
+    Its models are of classes that lie in `architectures`, which must be importable.
+    """
+    sys.path.append(str(ARCHITECTURES))
+    pyannote._library()
+    folder = tmp_path_factory.mktemp("borrowed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch
+        from borrowed_models import GE2E, MarbleNet
+        from faster_whisper.feature_extractor import FeatureExtractor
+
+        save(
+            MarbleNet.published(initializers(voices["model.onnx"])),
+            checkpoint(folder, "segmentation"),
+        )
+        weights = torch.load(voices["pretrained.pt"], map_location="cpu", weights_only=True)
+        mels = torch.tensor(FeatureExtractor.get_mel_filters(16_000, 400, 40))
+        save(GE2E.published(weights["model_state"], mels), checkpoint(folder, "embedding"))
+    save_plda(folder / "plda")
+    (folder / "config.yaml").write_text(BORROWED)
+    return folder
+
+
+def checkpoint(folder: Path, part: str) -> Path:
+    return folder / part / "pytorch_model.bin"
+
+
+def initializers(path: Path) -> dict[str, Any]:
+    """The weights of an ONNX file, by name; `onnx` comes with NeMo."""
+    import onnx
+    import torch
+    from onnx import numpy_helper
+
+    graph = onnx.load(path).graph
+    return {one.name: torch.tensor(numpy_helper.to_array(one)) for one in graph.initializer}
+
+
+@pytest.fixture(scope="session")
+def architectures() -> Path:
+    """What PYTHONPATH needs where a process of its own loads `borrowed`."""
+    return ARCHITECTURES
+
+
+@pytest.fixture(scope="session")
+def two_people(extra: None) -> tuple[Path, Path]:
+    """pyannote's own sample, thirty seconds of two people, and who speaks when, as RTTM."""
+    found = importlib.util.find_spec("pyannote.audio.sample")
+    assert found is not None
+    assert found.origin is not None
+    folder = Path(found.origin).parent
+    return folder / "sample.wav", folder / "sample.rttm"
