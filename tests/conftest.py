@@ -236,17 +236,6 @@ def fresh_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Place]
     return lambda: make_place(tmp_path_factory.mktemp("machine"))
 
 
-@pytest.fixture(scope="session")
-def empty_network() -> list[str]:
-    """What runs a command in an empty network namespace; a skip where the kernel allows none."""
-    prefix = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-rn"]
-    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no empty network namespace: util-linux, and user namespaces allowed")
-        pytest.skip("no empty network namespace is allowed here")
-    return prefix
-
-
 @dataclass(frozen=True)
 class SpeakingSite:
     """A machine with a mounted bundle that promises diarization, by a script: no library needed.
@@ -335,3 +324,14 @@ def write_speaking_bundle(path: Path, demo: generation.Generation) -> None:
     with path.open("x+b") as stream:
         statement = pack.write_bundle(stream, manifest, content, "sha256")
         pack.write_head(stream, Envelope(statement.to_bytes(), ()))
+
+
+@pytest.fixture(scope="session")
+def empty_network() -> list[str]:
+    """What runs a command in an empty network namespace; a skip where the kernel allows none."""
+    prefix = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-rn"]
+    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no empty network namespace: util-linux, and user namespaces allowed")
+        pytest.skip("no empty network namespace is allowed here")
+    return prefix

@@ -96,8 +96,8 @@ def test_auto_takes_the_first_that_the_bundle_carries_and_the_host_has(
             (),
             "auto",
             (
-                "expected one model each of diarization of pyannote; or speaker-embedding and vad of "
-                "nemo; or diarization of nemo; found asr of faster-whisper"
+                "expected one model each of diarization of pyannote; or speaker-embedding and "
+                "vad of nemo; or diarization of nemo; found asr of faster-whisper"
             ),
         ),
         (

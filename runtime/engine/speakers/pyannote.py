@@ -23,6 +23,7 @@ from runtime.engine.audio import SAMPLE_RATE, Samples
 from runtime.engine.hardware import Hardware
 from runtime.engine.speakers import pyannote_pipeline
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
+from runtime.engine.speakers.turns import numbered
 from runtime.engine.transcript import Turn
 
 ROLE: Final = "diarization"
@@ -139,23 +140,17 @@ class PyannoteDiarizer:
                 )
         except _FOREIGN as error:
             raise AirgapError(f"pyannote failed on this recording: {_brief(error)}") from error
-        tracks = heard.speaker_diarization.itertracks(yield_label=True)
-        turns = _numbered([(float(at.start), float(at.end), str(who)) for at, _, who in tracks])
+        duration = len(samples) / SAMPLE_RATE  # the last frame is longer than what is left
+        turns = numbered(
+            Turn(float(at.start), min(float(at.end), duration), str(who))
+            for at, _, who in heard.speaker_diarization.itertracks(yield_label=True)
+        )
         _check_number(turns, hints)
         return turns
 
 
-def _numbered(tracks: list[tuple[float, float, str]]) -> tuple[Turn, ...]:
-    """Turns by start, their speakers numbered in the order in which they first speak."""
-    names: dict[str, str] = {}
-    return tuple(
-        Turn(start, end, names.setdefault(who, f"SPEAKER_{len(names):02d}"))
-        for start, end, who in sorted(tracks)
-    )
-
-
 def _check_number(turns: tuple[Turn, ...], hints: SpeakerHints) -> None:
-    """pyannote only warns where it could not make as many speakers as it was told."""
+    """The library only warns where it could not make as many speakers as it was told."""
     found = len({turn.speaker for turn in turns})
     least = hints.number or hints.at_least or 0
     most = hints.number or hints.at_most or found
@@ -218,7 +213,7 @@ def _without_nemo() -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """No warnings: of torchcodec, which is never used, and of means over speakers who are silent."""
+    """No warnings: of torchcodec, which is never used, of means over speakers who are silent."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

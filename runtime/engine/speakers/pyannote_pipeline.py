@@ -134,7 +134,7 @@ def weights_only() -> Iterator[None]:
     import torch  # noqa: PLC0415 - takes seconds
     from pyannote.audio.core.task import Problem, Resolution, Specifications  # noqa: PLC0415
 
-    classes = [Problem, Resolution, Specifications, torch.torch_version.TorchVersion]
+    classes: list[Any] = [Problem, Resolution, Specifications, torch.torch_version.TorchVersion]
     before = os.environ.get(_FORCED)
     os.environ[_FORCED] = "1"
     try:
