@@ -235,6 +235,11 @@ def test_turns_of_one_speaker_that_touch_are_one_and_empty_ones_none() -> None:
     assert numbered(given_turns) == (Turn(0, 4, A), Turn(1, 3, B))
 
 
+def test_turns_end_with_the_recording() -> None:
+    given_turns = [Turn(-0.2, 1, "a"), Turn(9, 10.4, "b"), Turn(10.1, 10.3, "c")]
+    assert numbered(given_turns, 10.0) == (Turn(0.0, 1, A), Turn(9, 10.0, B))
+
+
 @given(st.lists(st.builds(Turn, times, times, st.sampled_from("abcd"))))
 def test_numbering_twice_changes_nothing_and_loses_no_speech(turns: list[Turn]) -> None:
     once = numbered(turns)

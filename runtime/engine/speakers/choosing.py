@@ -175,7 +175,8 @@ def _complete(back_end: BackEnd, artifacts: tuple[Artifact, ...]) -> Choice | No
         found = [one for one in artifacts if (one.engine, one.role) == (back_end.engine, role)]
         if len(found) > 1 or (not found and role in back_end.roles):
             return None
-        by_role.update({role: one for one in found})
+        if found:
+            by_role[role] = found[0]
     return Choice(back_end, MappingProxyType(by_role))
 
 

@@ -40,7 +40,7 @@ WINDOW_CLASS: Final = "EncDecClassificationModel"
 LOOKED_FOR: Final = 8
 """Speakers that are looked for where nobody says how many there may be: NVIDIA's own bound."""
 
-SEGMENTS_AT_ONCE: Final = 10_000
+SEGMENTS_AT_ONCE: Final = 5_000
 """Segments that are compared each with each; above, NeMo clusters them in such parts, and then
 the parts' clusters. Without a bound the table of a long recording grows with its square."""
 

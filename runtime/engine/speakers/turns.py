@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from math import inf
 
 from runtime.engine.transcript import Turn
 
 
-def numbered(heard: Iterable[Turn]) -> tuple[Turn, ...]:
+def numbered(heard: Iterable[Turn], duration: float = inf) -> tuple[Turn, ...]:
     """The turns that a library heard, as `Turn` wants them.
 
     Labels become `SPEAKER_00`, `SPEAKER_01`, … in the order in which their speakers first speak.
@@ -18,12 +19,16 @@ def numbered(heard: Iterable[Turn]) -> tuple[Turn, ...]:
 
     Args:
         heard: turns with any labels, in any order, their times in seconds as plain floats.
+        duration: of the recording, in seconds; libraries pad their turns beyond it.
 
     Returns:
         By start, then end, then label.
     """
+    inside = (
+        replace(turn, start=max(0.0, turn.start), end=min(turn.end, duration)) for turn in heard
+    )
     ordered = sorted(
-        (turn for turn in heard if turn.end > turn.start),
+        (turn for turn in inside if turn.end > turn.start),
         key=lambda turn: (turn.start, turn.end, turn.speaker),
     )
     labels: dict[str, str] = {}
