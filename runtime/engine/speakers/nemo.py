@@ -6,22 +6,21 @@ their own for as long as a recording takes.
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import threading
-import wave
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from airgap.errors import AirgapError, UsageError
+from airgap.errors import UsageError
 from runtime.engine.audio import SAMPLE_RATE, Samples
 from runtime.engine.hardware import Hardware
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
+from runtime.engine.speakers.nemo_exchange import NAME, read_rttm, write_manifest, write_sound
 from runtime.engine.speakers.nemo_models import (
     library,
     nemo_errors,
@@ -31,7 +30,7 @@ from runtime.engine.speakers.nemo_models import (
     without_bars,
 )
 from runtime.engine.speakers.nemo_speech import SpeechDetector, Stretch
-from runtime.engine.speakers.numbering import numbered
+from runtime.engine.speakers.turns import numbered
 from runtime.engine.transcript import Turn
 
 SPEAKER_CLASS: Final = "EncDecSpeakerLabelModel"
@@ -54,8 +53,6 @@ CLUSTERS_OF_A_PART: Final = 50
 
 ROWS: Final = 1_024
 """Segments whose neighbours in another scale are looked for at once."""
-
-_NAME: Final = "recording"
 
 
 def load(files: Mapping[str, Path], hardware: Hardware) -> Diarizer:
@@ -136,8 +133,8 @@ class NemoDiarizer:
 
     def _clustered(
         self, samples: Samples, speech: Sequence[Stretch], number: int | None, at_most: int
-    ) -> list[tuple[float, float, str]]:
-        """Start, end and the library's label of each turn within the speech."""
+    ) -> list[Turn]:
+        """The turns within the speech, with the library's labels."""
         torch = library("torch")
         with (
             tempfile.TemporaryDirectory(prefix="airgap-nemo-") as place,
@@ -147,8 +144,8 @@ class NemoDiarizer:
             folder = Path(place)
             self._lay_out(folder, samples, speech, number, at_most)
             self._clustering.diarize()
-            rttm = folder / "pred_rttms" / f"{_NAME}.rttm"
-            return list(_read_rttm(rttm.read_text(encoding="utf-8")))
+            rttm = folder / "pred_rttms" / f"{NAME}.rttm"
+            return list(read_rttm(rttm.read_text(encoding="utf-8")))
 
     def _lay_out(
         self,
@@ -159,10 +156,10 @@ class NemoDiarizer:
         at_most: int,
     ) -> None:
         """Write what the library reads, and tell it where."""
-        sound, manifest, vad = folder / f"{_NAME}.wav", folder / "manifest", folder / "speech"
-        _write_wave(sound, samples)
-        _write_lines(manifest, [_entry(sound, 0.0, None, num_speakers=number)])
-        _write_lines(vad, (_entry(sound, start, end - start) for start, end in speech))
+        sound, manifest, vad = folder / f"{NAME}.wav", folder / "manifest", folder / "speech"
+        write_sound(sound, samples)
+        write_manifest(manifest, sound, [(0.0, None)], number)
+        write_manifest(vad, sound, [(start, end - start) for start, end in speech])
         told = self._settings.diarizer
         told.out_dir, told.manifest_filepath = str(folder), str(manifest)
         told.vad.external_vad_manifest = str(vad)
@@ -252,46 +249,3 @@ def _bounds(hints: SpeakerHints) -> tuple[int | None, int]:
             hint="give their number, or only the most that there can be",
         )
     return hints.number, hints.at_most or LOOKED_FOR
-
-
-def _entry(sound: Path, start: float, duration: float | None, **more: Any) -> dict[str, Any]:
-    """A line of NeMo's manifests."""
-    return {
-        "audio_filepath": str(sound),
-        "offset": start,
-        "duration": duration,
-        "label": "infer",
-        "text": "-",
-        "uniq_id": _NAME,
-        "rttm_filepath": None,
-        "uem_filepath": None,
-        **more,
-    }
-
-
-def _write_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
-    path.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries), encoding="utf-8")
-
-
-def _write_wave(path: Path, samples: Samples) -> None:
-    """Samples of 16 bits, which is what they were decoded from; a minute at a time."""
-    with wave.open(str(path), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(SAMPLE_RATE)
-        for start in range(0, len(samples), 60 * SAMPLE_RATE):
-            block = np.rint(samples[start : start + 60 * SAMPLE_RATE] * 32768.0)
-            sound.writeframes(np.clip(block, -32768, 32767).astype("<i2").tobytes())
-
-
-def _read_rttm(text: str) -> Iterator[tuple[float, float, str]]:
-    """Start, end and label of each line. Raises AirgapError for a line of another form."""
-    for line in text.splitlines():
-        try:
-            kind, name, _channel, start, length, _, _, label, _, _ = line.split()
-            begin, end = float(start), float(start) + float(length)
-        except ValueError as error:
-            raise AirgapError(f"NeMo wrote a line that is not RTTM: '{line}'") from error
-        if (kind, name) != ("SPEAKER", _NAME) or not 0 <= begin <= end < np.inf:
-            raise AirgapError(f"NeMo wrote a line that is not RTTM: '{line}'")
-        yield begin, end, label
