@@ -36,6 +36,7 @@ from bundler.pipelines import with_pipelines
 from bundler.profile import Profile
 from bundler.scan.verdict import judge, scan_files
 from bundler.sources import Access
+from bundler.terms import announce
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def build(
     tree = layout.lay_out(lock)
     skipped = Skipped.of(skip_dry_load, tree)
     with access.cache.used():
+        announce((model.id, model.terms) for model in lock.models)
         fetched = fetch(lock, access)
         tree = with_pipelines(tree, fetched.paths)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)

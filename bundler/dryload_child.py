@@ -70,8 +70,32 @@ def _transformers(_role: str, folder: Path) -> None:
     EmotionModel.from_buffers(folder.name, files, find_hardware("cpu"))
 
 
+def _nemo(role: str, folder: Path) -> None:
+    """One `.nemo` as the back ends load it; what they run once when they load is run."""
+    from runtime.engine.hardware import find_hardware  # noqa: PLC0415 - after the network is left
+    from runtime.engine.speakers import nemo, sortformer  # noqa: PLC0415 - likewise
+    from runtime.engine.speakers.nemo_models import nemo_file, restore  # noqa: PLC0415 - likewise
+    from runtime.engine.speakers.nemo_speech import SpeechDetector  # noqa: PLC0415 - likewise
+
+    hardware, files = find_hardware("cpu"), {role: folder}
+    match role:
+        case "vad":
+            SpeechDetector(nemo_file(files, role), hardware)
+        case "speaker-embedding":
+            restore(nemo_file(files, role), nemo.SPEAKER_CLASS, hardware)
+        case "diarization":
+            sortformer.load(files, hardware)
+        case _:
+            raise AirgapError(f"this version has no use for a model of NeMo's as '{role}'")
+
+
 _LOADERS: Final[Mapping[str, Callable[[str, Path], None]]] = MappingProxyType(
-    {"faster-whisper": _faster_whisper, "pyannote": _pyannote, "transformers": _transformers}
+    {
+        "faster-whisper": _faster_whisper,
+        "nemo": _nemo,
+        "pyannote": _pyannote,
+        "transformers": _transformers,
+    }
 )
 """By engine: loads the model of a role from its folder, or raises AirgapError."""
 

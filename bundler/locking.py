@@ -116,7 +116,7 @@ def _model_changes(old: LockedModel | None, new: LockedModel) -> Iterator[Change
         count = "1 file" if len(new.files) == 1 else f"{len(new.files)} files"
         yield Change(new.id, None, f"{new.origin}, {count}, {human_size(new.size)}")
         return
-    for attribute in ("role", "engine", "repository", "commit", "licence", "gated"):
+    for attribute in ("role", "engine", "repository", "commit", "licence", "gated", "terms"):
         was, now = getattr(old, attribute), getattr(new, attribute)
         if was != now:
             yield Change(f"{new.id} {attribute}", str(was), str(now))
@@ -210,7 +210,8 @@ def _from_hub(
         repository=state.name,
         commit=state.commit,
         licence=state.licence or entry.licence,
-        gated=state.gated,
+        gated=state.terms is not None,
+        terms=state.terms,
         sources=entry.sources(state.commit),
         files=tuple(
             known.get((file.path, file.git_blob)) or _locked_file(state, file, access)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from starlette.requests import Request
 
 from airgap.errors import UsageError
-from runtime.engine.audio import Samples, decode
+from runtime.engine import audio
+from runtime.engine.audio import Samples
 from runtime.engine.emotion.segments import emotions_of
 from runtime.engine.options import TranscribeOptions
 from runtime.engine.scheduler import Job, Scheduler
@@ -84,8 +85,7 @@ class Finished:
 
 Heard = Sound | Speech | Turns | Segment | Emotion | Finished
 
-
-_Steps = Iterator[Speech | Segment | Turns | Future[Turns]] | Iterator[Speech | Segment]
+_Steps = Iterator[Heard | Future[Turns]]
 
 
 @dataclass(frozen=True)
@@ -135,40 +135,43 @@ def steps(
             those of the back end that tells speakers apart, pass as they are.
     """
     started = time.perf_counter()
-    try:
-        decoded = decode(recording.stream, recording.name, longest=recording.longest)
-    except UsageError as error:
-        raise errors.from_engine(error, "file") from error
-    yield Sound(decoded.duration, decoded.damaged_packets)
     if speaking is None:
-        heard: _Steps = _words(engine, decoded.samples, options)
+        heard: _Steps = _words(engine, recording, options)
     else:
-        heard = _words_and_speakers(engine, decoded.samples, options, speaking)
-    yield from _and_emotions(heard, decoded.samples, emotions) if emotions else heard
+        timed = replace(options, word_timestamps=True)
+        heard = _words_and_speakers(engine, recording, timed, speaking)
+    yield from _and_emotions(heard, recording, emotions) if emotions else heard
     yield Finished(time.perf_counter() - started)
 
 
 def _words(
-    engine: WhisperEngine, samples: Samples, options: TranscribeOptions
-) -> Iterator[Speech | Segment]:
-    listening = engine.listen(samples, options)
-    del samples
+    engine: WhisperEngine, recording: Recording, options: TranscribeOptions
+) -> Iterator[Sound | Speech | Segment]:
+    decoded = _decoded(recording)
+    yield Sound(decoded.duration, decoded.damaged_packets)
+    listening = engine.listen(decoded.samples, options)
+    del decoded  # the engine has its features: the samples need not stay until the end
     yield Speech(listening.language, listening.language_probability)
     yield from listening.segments
 
 
 def _words_and_speakers(
-    engine: WhisperEngine, samples: Samples, options: TranscribeOptions, speaking: Speaking
-) -> Iterator[Speech | Segment | Turns | Future[Turns]]:
-    who = speaking.ask(samples)
+    engine: WhisperEngine, recording: Recording, options: TranscribeOptions, speaking: Speaking
+) -> Iterator[Sound | Speech | Segment | Turns | Future[Turns]]:
+    decoded = _decoded(recording)
+    yield Sound(decoded.duration, decoded.damaged_packets)
+    who = speaking.ask(decoded.samples)
     try:
         if not speaking.at_once:
             yield who
             yield who.result()
-        for what in _words(engine, samples, replace(options, word_timestamps=True)):
+        listening = engine.listen(decoded.samples, options)
+        del decoded
+        yield Speech(listening.language, listening.language_probability)
+        for segment in listening.segments:
             if who.done():
                 who.result()  # raises where it failed: the rest need not be heard
-            yield what
+            yield segment
         if speaking.at_once:
             yield who
             yield who.result()
@@ -176,10 +179,11 @@ def _words_and_speakers(
         who.cancel()  # where the client went before it was begun
 
 
-def _and_emotions(
-    heard: _Steps, samples: Samples, models: Sequence[EmotionModel]
-) -> Iterator[Speech | Segment | Turns | Emotion | Future[Turns]]:
-    """The same, and then how each segment of the answer sounds, in their order."""
+def _and_emotions(heard: _Steps, recording: Recording, models: Sequence[EmotionModel]) -> _Steps:
+    """The same, and then how each segment of the answer sounds, in their order.
+
+    The recording is decoded anew for it: its samples need not stay while the words are heard.
+    """
     segments, turns = [], None
     for what in heard:
         if isinstance(what, Segment):
@@ -190,7 +194,15 @@ def _and_emotions(
     if turns is not None:
         speakers = Speakers(turns, keep_words=False)
         segments = [part for segment in segments for part in speakers.parts(segment)]
-    yield from emotions_of(models, samples, segments)
+    yield from emotions_of(models, _decoded(recording).samples, segments)
+
+
+def _decoded(recording: Recording) -> audio.Recording:
+    recording.stream.seek(0)
+    try:
+        return audio.decode(recording.stream, recording.name, longest=recording.longest)
+    except UsageError as error:
+        raise errors.from_engine(error, "file") from error
 
 
 async def hear(

@@ -6,24 +6,22 @@ their own for as long as a recording takes.
 
 from __future__ import annotations
 
-import json
+import math
 import tempfile
 import threading
-import wave
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from airgap.errors import AirgapError, UsageError
+from airgap.errors import UsageError
 from runtime.engine.audio import SAMPLE_RATE, Samples
 from runtime.engine.hardware import Hardware
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
-from runtime.engine.speakers.frame_vad import FRAME_CLASS, POSTPROCESSING, FrameVad, Stretch
+from runtime.engine.speakers.nemo_exchange import NAME, read_rttm, write_manifest, write_sound
 from runtime.engine.speakers.nemo_models import (
-    check_class,
     library,
     nemo_errors,
     nemo_file,
@@ -31,27 +29,30 @@ from runtime.engine.speakers.nemo_models import (
     torch_device,
     without_bars,
 )
-from runtime.engine.speakers.numbering import numbered
+from runtime.engine.speakers.nemo_speech import SpeechDetector, Stretch
+from runtime.engine.speakers.turns import numbered
 from runtime.engine.transcript import Turn
 
 SPEAKER_CLASS: Final = "EncDecSpeakerLabelModel"
-WINDOW_CLASS: Final = "EncDecClassificationModel"
 
 LOOKED_FOR: Final = 8
 """Speakers that are looked for where nobody says how many there may be: NVIDIA's own bound."""
 
-SEGMENTS_AT_ONCE: Final = 5_000
-"""Segments that are compared each with each; above, NeMo clusters them in such parts, and then
-the parts' clusters. Without a bound the table of a long recording grows with its square."""
+WINDOWS: Final = (1.9, 1.2, 0.5)
+SHIFTS: Final = (0.95, 0.6, 0.25)
+"""Seconds of the segments whose voices are compared, and from one to the next, in three scales:
+NVIDIA's for recordings of every domain (`diar_infer_general.yaml`)."""
+
+SEGMENTS_AT_ONCE: Final = 2_000
+"""Segments that are compared each with each, some 8 minutes of speech. A longer recording is
+clustered in such parts, and then the parts' clusters: work and memory grow with the square of a
+part, or more."""
 
 CLUSTERS_OF_A_PART: Final = 50
 """What a part is reduced to before the parts are joined."""
 
-SHORTEST: Final = SAMPLE_RATE
-"""Samples up to which a recording is filled up with silence: the windows of the library's voice
-detection need 0.63 seconds."""
-
-_NAME: Final = "recording"
+ROWS: Final = 1_024
+"""Segments whose neighbours in another scale are looked for at once."""
 
 
 def load(files: Mapping[str, Path], hardware: Hardware) -> Diarizer:
@@ -67,22 +68,24 @@ def load(files: Mapping[str, Path], hardware: Hardware) -> Diarizer:
             load them.
     """
     speaker, vad = nemo_file(files, "speaker-embedding"), nemo_file(files, "vad")
-    is_frames = check_class(vad, (FRAME_CLASS, WINDOW_CLASS)) == FRAME_CLASS
+    detector = SpeechDetector(vad, hardware)
     voices = restore(speaker, SPEAKER_CLASS, hardware)
-    settings = _settings(hardware, None if is_frames else vad)
-    with nemo_errors(f"'{vad}' cannot be loaded"):
+    settings = _settings(hardware)
+    with nemo_errors(f"'{speaker}' cannot be loaded"):
         models = library("nemo.collections.asr.models")
-        without_bars("nemo.collections.asr.parts.utils.vad_utils")
         clustering = models.ClusteringDiarizer(cfg=settings, speaker_model=voices)
-    diarizer = NemoDiarizer(clustering, settings, FrameVad(vad, hardware) if is_frames else None)
+        _mend()
+    diarizer = NemoDiarizer(clustering, settings, detector)
     diarizer.warm_up()
     return diarizer
 
 
 @dataclass
 class _Settings:
-    """What ClusteringDiarizer is configured by. It keeps this very object, and reads `diarizer`
-    anew for each recording; an omegaconf one it would copy.
+    """What ClusteringDiarizer is configured by.
+
+    It keeps this very object, and reads `diarizer` anew for each recording; an omegaconf one it
+    would copy.
     """
 
     diarizer: Any
@@ -103,7 +106,7 @@ class NemoDiarizer:
 
     _clustering: Any
     _settings: _Settings
-    _frame_vad: FrameVad | None
+    _detector: SpeechDetector
     _turn: threading.Lock = field(default_factory=threading.Lock)
     name: str = "nemo"
     most: int | None = None
@@ -111,10 +114,9 @@ class NemoDiarizer:
     def diarize(self, samples: Samples, hints: SpeakerHints) -> tuple[Turn, ...]:
         """Who speaks when; see Diarizer."""
         number, at_most = _bounds(hints)
-        padded = np.pad(samples, (0, max(0, SHORTEST - len(samples))))
         with self._turn:
-            speech = self._frame_vad.speech(padded) if self._frame_vad else None
-            heard = [] if speech == () else self._clustered(padded, speech, number, at_most)
+            speech = self._detector.speech(samples)
+            heard = self._clustered(samples, speech, number, at_most) if speech else []
         turns = numbered(heard, len(samples) / SAMPLE_RATE)
         found = len({turn.speaker for turn in turns})
         if turns and number is not None and found != number:
@@ -127,15 +129,12 @@ class NemoDiarizer:
     def warm_up(self) -> None:
         """One recording, of noise that is taken for speech."""
         noise = np.random.default_rng(0).normal(0, 0.1, 4 * SAMPLE_RATE).astype(np.float32)
-        if self._frame_vad:
-            self._clustered(noise, ((0.0, 4.0),), None, LOOKED_FOR)
-        else:
-            self._clustered(noise, None, None, LOOKED_FOR)
+        self._clustered(noise, ((0.0, 4.0),), None, LOOKED_FOR)
 
     def _clustered(
-        self, samples: Samples, speech: Iterable[Stretch] | None, number: int | None, at_most: int
-    ) -> list[tuple[float, float, str]]:
-        """What ClusteringDiarizer hears; `speech` None where it detects speech by itself."""
+        self, samples: Samples, speech: Sequence[Stretch], number: int | None, at_most: int
+    ) -> list[Turn]:
+        """The turns within the speech, with the library's labels."""
         torch = library("torch")
         with (
             tempfile.TemporaryDirectory(prefix="airgap-nemo-") as place,
@@ -143,51 +142,39 @@ class NemoDiarizer:
             torch.no_grad(),  # which the library forgets
         ):
             folder = Path(place)
-            try:
-                self._lay_out(folder, samples, speech, number, at_most)
-                self._clustering.diarize()
-            except ValueError as error:
-                if "contains silence" in str(error):  # how it says that nobody speaks
-                    return []
-                raise
-            rttm = folder / "pred_rttms" / f"{_NAME}.rttm"
-            return list(_read_rttm(rttm.read_text(encoding="utf-8")))
+            self._lay_out(folder, samples, speech, number, at_most)
+            self._clustering.diarize()
+            rttm = folder / "pred_rttms" / f"{NAME}.rttm"
+            return list(read_rttm(rttm.read_text(encoding="utf-8")))
 
     def _lay_out(
         self,
         folder: Path,
         samples: Samples,
-        speech: Iterable[Stretch] | None,
+        speech: Sequence[Stretch],
         number: int | None,
         at_most: int,
     ) -> None:
         """Write what the library reads, and tell it where."""
-        sound, manifest, vad = folder / f"{_NAME}.wav", folder / "manifest", folder / "speech"
-        _write_wave(sound, samples)
-        _write_lines(manifest, [_entry(sound, 0.0, None, num_speakers=number)])
-        if speech is not None:
-            _write_lines(vad, (_entry(sound, start, end - start) for start, end in speech))
+        sound, manifest, vad = folder / f"{NAME}.wav", folder / "manifest", folder / "speech"
+        write_sound(sound, samples)
+        write_manifest(manifest, sound, [(0.0, None)], number)
+        write_manifest(vad, sound, [(start, end - start) for start, end in speech])
         told = self._settings.diarizer
         told.out_dir, told.manifest_filepath = str(folder), str(manifest)
-        told.vad.external_vad_manifest = None if speech is None else str(vad)
-        told.clustering.parameters.oracle_num_speakers = number is not None
-        told.clustering.parameters.max_num_speakers = at_most
+        told.vad.external_vad_manifest = str(vad)
+        clusters = told.clustering.parameters
+        clusters.oracle_num_speakers = number is not None
+        clusters.max_num_speakers = at_most
+        clusters.embeddings_per_chunk = _part(_segments(speech))
 
 
-def _settings(hardware: Hardware, window_vad: Path | None) -> _Settings:
+def _settings(hardware: Hardware) -> _Settings:
     """NVIDIA's settings for recordings of every domain (`diar_infer_general.yaml`)."""
-    vad = {
-        **POSTPROCESSING,
-        "filter_speech_first": True,
-        "window_length_in_sec": 0.63,
-        "shift_length_in_sec": 0.08,
-        "smoothing": False,
-        "overlap": 0.5,
-    }
     voices = {
-        "window_length_in_sec": [1.9, 1.2, 0.5],
-        "shift_length_in_sec": [0.95, 0.6, 0.25],
-        "multiscale_weights": [1, 1, 1],
+        "window_length_in_sec": list(WINDOWS),
+        "shift_length_in_sec": list(SHIFTS),
+        "multiscale_weights": [1] * len(WINDOWS),
         "save_embeddings": False,
     }
     clusters = {
@@ -206,15 +193,49 @@ def _settings(hardware: Hardware, window_vad: Path | None) -> _Settings:
         "oracle_vad": False,
         "collar": 0.25,
         "ignore_overlap": True,
-        "vad": {
-            "model_path": None if window_vad is None else str(window_vad),
-            "external_vad_manifest": None,
-            "parameters": vad,
-        },
+        "vad": {"model_path": None, "external_vad_manifest": None},
         "speaker_embeddings": {"model_path": None, "parameters": voices},
         "clustering": {"parameters": clusters},
     }
     return _Settings(library("omegaconf").OmegaConf.create(diarizer), torch_device(hardware))
+
+
+def _segments(speech: Iterable[Stretch]) -> int:
+    """Into how many segments of the finest scale the library cuts the speech."""
+    cut = library("nemo.collections.asr.parts.utils.speaker_utils").get_subsegments_scriptable
+    return sum(len(cut(start, WINDOWS[-1], SHIFTS[-1], end - start)) for start, end in speech)
+
+
+def _part(segments: int) -> int:
+    """The size of a part, such that all are alike.
+
+    The library fills one part after the other. Where few segments are left for the last, their
+    speakers are taken for one of the others: 2010 of four speakers in parts of 2000 become three.
+    """
+    parts = max(1, math.ceil(segments / SEGMENTS_AT_ONCE))
+    return max(CLUSTERS_OF_A_PART + 1, math.ceil(segments / parts))
+
+
+def _mend() -> None:
+    """What the library does to a long recording: bars on the terminal, tables of its square."""
+    without_bars("nemo.collections.asr.parts.utils.longform_clustering")
+    library("nemo.collections.asr.parts.utils.offline_clustering").get_argmin_mat = nearest_segments
+
+
+def nearest_segments(timestamps_in_scales: list[Any]) -> list[Any]:
+    """Of each scale, the segment whose middle is nearest to that of each in the finest scale.
+
+    The same as the library's `get_argmin_mat`, which makes four tables of the square of all
+    segments for it: at 90 minutes 6 GB.
+    """
+    torch = library("torch")
+    middles = [stamps.mean(dim=1) for stamps in timestamps_in_scales]
+    return [
+        torch.cat(
+            [torch.argmin((scale - rows[:, None]).abs(), dim=1) for rows in middles[-1].split(ROWS)]
+        )
+        for scale in middles
+    ]
 
 
 def _bounds(hints: SpeakerHints) -> tuple[int | None, int]:
@@ -228,46 +249,3 @@ def _bounds(hints: SpeakerHints) -> tuple[int | None, int]:
             hint="give their number, or only the most that there can be",
         )
     return hints.number, hints.at_most or LOOKED_FOR
-
-
-def _entry(sound: Path, start: float, duration: float | None, **more: Any) -> dict[str, Any]:
-    """A line of NeMo's manifests."""
-    return {
-        "audio_filepath": str(sound),
-        "offset": start,
-        "duration": duration,
-        "label": "infer",
-        "text": "-",
-        "uniq_id": _NAME,
-        "rttm_filepath": None,
-        "uem_filepath": None,
-        **more,
-    }
-
-
-def _write_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
-    path.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries), encoding="utf-8")
-
-
-def _write_wave(path: Path, samples: Samples) -> None:
-    """Samples of 16 bits, which is what they were decoded from; a minute at a time."""
-    with wave.open(str(path), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(SAMPLE_RATE)
-        for start in range(0, len(samples), 60 * SAMPLE_RATE):
-            block = np.rint(samples[start : start + 60 * SAMPLE_RATE] * 32768.0)
-            sound.writeframes(np.clip(block, -32768, 32767).astype("<i2").tobytes())
-
-
-def _read_rttm(text: str) -> Iterator[tuple[float, float, str]]:
-    """Start, end and label of each line. Raises AirgapError for a line of another form."""
-    for line in text.splitlines():
-        try:
-            kind, name, _channel, start, length, _, _, label, _, _ = line.split()
-            begin, end = float(start), float(start) + float(length)
-        except ValueError as error:
-            raise AirgapError(f"NeMo wrote a line that is not RTTM: '{line}'") from error
-        if (kind, name) != ("SPEAKER", _NAME) or not 0 <= begin <= end < np.inf:
-            raise AirgapError(f"NeMo wrote a line that is not RTTM: '{line}'")
-        yield begin, end, label

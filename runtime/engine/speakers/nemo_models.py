@@ -7,7 +7,6 @@ files that are there, what it makes is checked, it is silent, and it is imported
 
 from __future__ import annotations
 
-import functools
 import importlib
 import logging
 import tarfile
@@ -46,7 +45,7 @@ def nemo_file(files: Mapping[str, Path], role: str) -> Path:
     if role not in files:
         raise AirgapError(
             f"NeMo needs a model of the role '{role}', and was given {_listed(files)}",
-            hint="build the bundle from a profile that has one; `airgap list` shows what is mounted",
+            hint="build the bundle from a profile that has one, and mount that",
         )
     folder = files[role]
     if not folder.is_absolute():
@@ -161,8 +160,9 @@ def library(module: str) -> Any:
 def without_bars(module: str) -> Any:
     """A module of NeMo's that draws progress bars whatever it is told, without them."""
     found = library(module)
-    if isinstance(found.tqdm, type):  # not replaced yet
-        found.tqdm = functools.partial(found.tqdm, disable=True)
+    bar = found.tqdm
+    if isinstance(bar, type):  # not replaced yet
+        found.tqdm = lambda *given, **named: bar(*given, **{**named, "disable": True})
     return found
 
 

@@ -25,7 +25,7 @@ from runtime.engine.speakers.nemo_models import (
     restore,
     without_bars,
 )
-from runtime.engine.speakers.numbering import numbered
+from runtime.engine.speakers.turns import numbered
 from runtime.engine.transcript import Turn
 
 CLASS: Final = "SortformerEncLabelModel"
@@ -134,8 +134,8 @@ class SortformerDiarizer:
         signal = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
         return signal[None].to(self._model.device)
 
-    def _stretches(self, probabilities: Any) -> Iterator[tuple[float, float, str]]:
-        """Start, end and label, by the library's own post-processing and its defaults."""
+    def _stretches(self, probabilities: Any) -> Iterator[Turn]:
+        """Turns by the library's own post-processing and its defaults."""
         vad = without_bars("nemo.collections.asr.parts.utils.vad_utils")
         frames = int(self._model.encoder.subsampling_factor)
         for speaker in range(probabilities.shape[1]):
@@ -145,4 +145,4 @@ class SortformerDiarizer:
                 unit_10ms_frame_count=frames,
                 bypass_postprocessing=False,
             )
-            yield from ((start, end, str(speaker)) for start, end in times.tolist())
+            yield from (Turn(start, end, str(speaker)) for start, end in times.tolist())
