@@ -13,6 +13,8 @@
 - `dryload`, `dryload_child`, `measured`: every model loaded offline, and what that took
 - `layout`, `own_papers`: Lock -> the tree inside a bundle
 - `delta`: what a bundle leaves to its base
+- `compose`: lock and checks -> manifest and contents; `licences`, `sbom`, `review`: its papers
+- `paperwork`: the papers beside a bundle, made anew
 - `build`: all of it, to a signed bundle
 - `inventory`, `claims`, `changes`: what two bundles, locks or profiles hold, and how they differ
 - `verbs`, `cli`: the commands

@@ -46,6 +46,15 @@ def build(
             show_default=False,
         ),
     ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MANIFEST|BUNDLE",
+            help="An older bundle: REVIEW.html says what changed since. It is read, not verified. "
+            "Without it, that of --base.",
+            show_default=False,
+        ),
+    ] = None,
     ca_bundle: CaBundle = None,
     passphrase_file: options.PassphraseFile = None,
     passphrase_fd: options.PassphraseFd = None,
@@ -69,21 +78,20 @@ def build(
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places, signing
+    from bundler.sources.environment import access_for, require_libraries
+
+    require_libraries("build")
     from bundler.build import build as build_bundle
     from bundler.claims import read_manifest
     from bundler.lock import read_lock
     from bundler.profile import read_profile
-    from bundler.sources.environment import access_for, require_libraries
 
-    require_libraries("build")
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
-    signers = {
-        signing.signer_name(named): signing.unlock(
-            named, places.key_folder(), passphrase_file, passphrase_fd
-        )
-        for named in key or []
-    }
+    signers = signing.unlock_each(key or [], places.key_folder(), passphrase_file, passphrase_fd)
+    older = read_manifest(base) if base else None
+    if older:
+        console.say(f"base: {older.title}, read from '{base}', not verified")
     built = build_bundle(
         wanted,
         lock,
@@ -91,7 +99,8 @@ def build(
         out,
         signers,
         skip_dry_load=skip_dry_load or [],
-        base=read_manifest(base) if base else None,
+        base=older,
+        previous=read_manifest(previous) if previous else None,
     )
     _report(built, list(signers))
 
