@@ -53,7 +53,7 @@ def _train(tiny: Path, path: Path) -> Any:
         "optimizer": optimizer,
         "lr_scheduler": {"scheduler": scheduler, "monitor": "loss"},
     }
-    model.training_step = lambda batch, _: _logged(model, batch)
+    model.training_step = lambda batch, batch_idx: _logged(model, batch)
     trainer = Trainer(
         accelerator="cpu",
         logger=False,
