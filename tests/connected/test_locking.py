@@ -264,9 +264,8 @@ def test_the_lock_records_the_terms_that_were_accepted(
 def test_a_build_says_whose_terms_hold(capsys: Any) -> None:
     announce([("open", None), ("shut", Terms("https://h/o/m", "manual", None))])
     told = capsys.readouterr().err.splitlines()
-    assert told == [
-        "Terms hold for shut, also behind the gap: https://h/o/m (manual, no text in the model card)"
-    ]
+    terms = "https://h/o/m (manual, no text in the model card)"
+    assert told == [f"Terms hold for shut, also behind the gap: {terms}"]
 
 
 def test_a_hub_that_answers_nonsense(hub: Any, access: Access, kit: Any) -> None:
