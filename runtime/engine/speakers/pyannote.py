@@ -8,7 +8,6 @@ where words meet turns, by one rule for every back end.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import pickle
 import sys
@@ -144,10 +143,10 @@ class PyannoteDiarizer:
                 )
         except _FOREIGN as error:
             raise AirgapError(f"pyannote failed on this recording: {_brief(error)}") from error
-        duration = len(samples) / SAMPLE_RATE  # the last frame is longer than what is left
+        tracks = heard.speaker_diarization.itertracks(yield_label=True)
         turns = numbered(
-            Turn(float(at.start), min(float(at.end), duration), str(who))
-            for at, _, who in heard.speaker_diarization.itertracks(yield_label=True)
+            (Turn(float(at.start), float(at.end), str(who)) for at, _, who in tracks),
+            len(samples) / SAMPLE_RATE,
         )
         _check_number(turns, hints)
         return turns
@@ -181,20 +180,10 @@ def _library() -> Any:
         ) from error
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise AirgapError(
-            f"pyannote does not start here: {_brief(error)}", hint=_start_hint()
+            f"pyannote does not start here: {_brief(error)}",
+            # The usual cause: the package index has torchaudio for CUDA alone.
+            hint="where torch is for CPUs: python -m runtime.torchaudio_cpu",
         ) from error
-
-
-def _start_hint() -> str:
-    """The usual cause: torchaudio's compiled half is for CUDA, and torch is not."""
-    found = importlib.util.find_spec("torchaudio")
-    if found is None or not found.submodule_search_locations:
-        return "pip install 'airgap-bundler[pyannote]'"
-    half = Path(found.submodule_search_locations[0], "lib")
-    return (
-        f"on a host without a GPU: rm {half}/*.so (the package index has torchaudio for CUDA "
-        "alone, and pyannote needs none of it); with one, install torch for CUDA"
-    )
 
 
 @contextmanager
