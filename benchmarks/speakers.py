@@ -21,6 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime.engine.audio import read_recording
+from runtime.engine.hardware import find_hardware
+from runtime.engine.speakers.diarizer import SpeakerHints
+from runtime.engine.whisper import WhisperEngine
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -63,11 +68,6 @@ def measure(
     name: str, files: dict[str, Path], whisper: Path, recording: Path
 ) -> tuple[Measured, float]:
     """The back end on a recording, and the recording's length in seconds."""
-    from runtime.engine.audio import read_recording
-    from runtime.engine.hardware import find_hardware
-    from runtime.engine.speakers.diarizer import SpeakerHints
-    from runtime.engine.whisper import WhisperEngine
-
     hardware = find_hardware("auto")
     heard = read_recording(recording)
     words = WhisperEngine.from_folder("whisper", whisper, hardware)
