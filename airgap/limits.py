@@ -30,6 +30,9 @@ FRAMES = 1 << 18
 FILES = 65_536
 """Files in a manifest. A wheelhouse with every engine has some hundreds."""
 
+SCAN_REPORT = 64 * MIB
+"""`scan.json`, where it is read on its own: a kilobyte for each file that there may be."""
+
 PATH_BYTES = 512
 """A path inside a bundle, in UTF-8."""
 
@@ -41,6 +44,12 @@ SIGNATURES = 32
 
 KEY_FILE = 64 * KIB
 """A PEM file of public or private keys."""
+
+SIGNATURE_FILE = 64 * MIB
+"""A signature file beside a bundle: `model.sig` names every file of the tree, in base64."""
+
+PAPER = 64 * MIB
+"""A paper of the tree that is taken out whole: `REVIEW.html`, which lists every file."""
 
 POLICY_FILE = 1 * MIB
 """The policy of a trust store, or a state file beside it."""

@@ -37,6 +37,7 @@ class PlannedModel:
     """A model as `plan` shows it; `size` in bytes.
 
     Attributes:
+        terms: of a gated model, where they are accepted, and the digest of their text.
         load_seconds, load_memory: what loading it took on this builder, the memory in bytes and
             with the engine's libraries; None where it was never loaded here.
     """
@@ -48,6 +49,7 @@ class PlannedModel:
     licence: str
     non_commercial: bool
     gated: bool
+    terms: str | None
     files: int
     size: int
     load_seconds: float | None = None
@@ -127,6 +129,7 @@ def _planned(model: LockedModel, access: Access) -> PlannedModel:
         licence=model.licence,
         non_commercial=model.is_non_commercial,
         gated=model.gated,
+        terms=str(model.terms) if model.terms else None,
         files=len(model.files),
         size=model.size,
         load_seconds=measured.seconds if measured else None,
@@ -173,7 +176,8 @@ def _licence(model: PlannedModel) -> str:
     if model.non_commercial:
         marks.append("NON-COMMERCIAL")
     if model.gated:
-        marks.append("GATED: accept its terms, set HF_TOKEN")
+        at = f" at {model.terms}" if model.terms else ""
+        marks.append(f"GATED: accept its terms{at}, set HF_TOKEN")
     return ", ".join(marks)
 
 

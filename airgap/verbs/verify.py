@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from airgap.evidence import Decision
     from airgap.trust import TrustStore
     from airgap.verify import VerifiedBundle
+    from airgap.volumes import Bytes
 
 Keys = Annotated[
     list[Path] | None,
@@ -55,6 +57,15 @@ def verify(
             "and not authenticated.",
         ),
     ] = False,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="Of a delta: verify this full bundle as well, and that it holds what the delta "
+            "leaves to it. Its age is not asked.",
+            show_default=False,
+        ),
+    ] = None,
     receipt: Annotated[
         Path | None,
         typer.Option(
@@ -98,19 +109,30 @@ def verify(
             "--receipt do not ask",
             hint=f"airgap verify {bundle}, with either the one or the other",
         )
+    if base and (integrity_only or receipt):
+        raise UsageError(
+            "--base asks who signed both bundles, which --integrity-only and --receipt do not ask",
+            hint=f"airgap verify {bundle} --base {base}",
+        )
     if integrity_only:
         _only_integrity(bundle, deep)
         raise typer.Exit(INTACT)
     if receipt is not None:
         _receipt(bundle, receipt, key, root)
     elif key:
-        _by_keys(bundle, key, root, deep=deep, explain=explain)
+        _by_keys(bundle, base, key, root, deep=deep, explain=explain)
     else:
-        _by_host(bundle, root, overrides, deep=deep, explain=explain)
+        _by_host(bundle, base, root, overrides, deep=deep, explain=explain)
 
 
 def _by_host(
-    bundle: Path, root: Path | None, overrides: Overrides, *, deep: bool, explain: bool
+    bundle: Path,
+    base: Path | None,
+    root: Path | None,
+    overrides: Overrides,
+    *,
+    deep: bool,
+    explain: bool,
 ) -> None:
     """The verdict of this host's policy, recorded."""
     from airgap import head, volumes
@@ -124,8 +146,10 @@ def _by_host(
     ):
         verified = decision.verify(source)
         _check(verified.bundle, decision.steps, deep=deep)
+        if base:
+            _check_base(verified.bundle, base, decision.verify_base, decision.steps, deep=deep)
     evidence = _kept(decision, verified)
-    verdicts.report(verified, decision.steps, deep=deep, receipt=evidence)
+    verdicts.report(verified, decision.steps, deep=deep, receipt=evidence, base=base)
 
 
 def _kept(decision: Decision, verified: VerifiedBundle) -> Path | None:
@@ -140,9 +164,17 @@ def _kept(decision: Decision, verified: VerifiedBundle) -> Path | None:
 
 
 def _by_keys(
-    bundle: Path, key: list[Path], root: Path | None, *, deep: bool, explain: bool
+    bundle: Path,
+    base: Path | None,
+    key: list[Path],
+    root: Path | None,
+    *,
+    deep: bool,
+    explain: bool,
 ) -> None:
     """The verdict of the keys that were given; this host is not asked, and records nothing."""
+    from functools import partial
+
     from airgap import head, volumes
     from airgap.accepted import clock
     from airgap.evidence import refusal_told
@@ -161,7 +193,10 @@ def _by_keys(
     ):
         verified = decide(source, policy, None, clock(), tell=steps.append)
         _check(verified.bundle, steps, deep=deep)
-    verdicts.report(verified, steps, deep=deep, by_key=True)
+        if base:
+            by_keys = partial(decide, policy=policy, accepted=None, clock=clock())
+            _check_base(verified.bundle, base, by_keys, steps, deep=deep)
+    verdicts.report(verified, steps, deep=deep, by_key=True, base=base)
     console.warn("this is the verdict of the key that you gave, not of this host's policy")
 
 
@@ -216,6 +251,26 @@ def _store_asked(root: Path | None, key: list[Path] | None) -> TrustStore:
             hint="airgap verify BUNDLE, without --key",
         )
     return store
+
+
+def _check_base(
+    delta: OpenBundle,
+    path: Path,
+    decide: Callable[[Bytes], VerifiedBundle],
+    steps: list[Step],
+    *,
+    deep: bool,
+) -> None:
+    """Verify the base of a delta by the same policy, and that it is the one that was signed for."""
+    from airgap import base, head, volumes
+    from airgap.decision import Step as Taken
+
+    with volumes.opened(path) as source, head.interruption_told(path):
+        found = decide(source).bundle
+        base.check(delta, found)
+        _check(found, [], deep=deep)
+    held = f"{found.statement.title} holds {len(delta.manifest.left_to_base)} files"
+    steps.append(Taken("base", "what the delta leaves to it", held))
 
 
 def _check(bundle: OpenBundle, steps: list[Step], *, deep: bool) -> None:

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO, TypeVar
 from starlette.requests import Request
 
 from airgap.errors import UsageError
-from runtime.engine.audio import Samples, decode
+from runtime.engine import audio
+from runtime.engine.audio import Samples
 from runtime.engine.options import TranscribeOptions
 from runtime.engine.scheduler import Job, Scheduler
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
@@ -126,44 +127,54 @@ def steps(
             those of the back end that tells speakers apart, pass as they are.
     """
     started = time.perf_counter()
-    try:
-        decoded = decode(recording.stream, recording.name, longest=recording.longest)
-    except UsageError as error:
-        raise errors.from_engine(error, "file") from error
-    yield Sound(decoded.duration, decoded.damaged_packets)
     if speaking is None:
-        yield from _words(engine, decoded.samples, options)
+        yield from _words(engine, recording, options)
     else:
-        yield from _words_and_speakers(engine, decoded.samples, options, speaking)
+        timed = replace(options, word_timestamps=True)
+        yield from _words_and_speakers(engine, recording, timed, speaking)
     yield Finished(time.perf_counter() - started)
 
 
 def _words(
-    engine: WhisperEngine, samples: Samples, options: TranscribeOptions
-) -> Iterator[Speech | Segment]:
-    listening = engine.listen(samples, options)
-    del samples
+    engine: WhisperEngine, recording: Recording, options: TranscribeOptions
+) -> Iterator[Sound | Speech | Segment]:
+    decoded = _decoded(recording)
+    yield Sound(decoded.duration, decoded.damaged_packets)
+    listening = engine.listen(decoded.samples, options)
+    del decoded  # the engine has its features: the samples need not stay until the end
     yield Speech(listening.language, listening.language_probability)
     yield from listening.segments
 
 
 def _words_and_speakers(
-    engine: WhisperEngine, samples: Samples, options: TranscribeOptions, speaking: Speaking
-) -> Iterator[Speech | Segment | Turns | Future[Turns]]:
-    who = speaking.ask(samples)
+    engine: WhisperEngine, recording: Recording, options: TranscribeOptions, speaking: Speaking
+) -> Iterator[Sound | Speech | Segment | Turns | Future[Turns]]:
+    decoded = _decoded(recording)
+    yield Sound(decoded.duration, decoded.damaged_packets)
+    who = speaking.ask(decoded.samples)
     try:
         if not speaking.at_once:
             yield who
             yield who.result()
-        for what in _words(engine, samples, replace(options, word_timestamps=True)):
+        listening = engine.listen(decoded.samples, options)
+        del decoded
+        yield Speech(listening.language, listening.language_probability)
+        for segment in listening.segments:
             if who.done():
                 who.result()  # raises where it failed: the rest need not be heard
-            yield what
+            yield segment
         if speaking.at_once:
             yield who
             yield who.result()
     finally:
         who.cancel()  # where the client went before it was begun
+
+
+def _decoded(recording: Recording) -> audio.Recording:
+    try:
+        return audio.decode(recording.stream, recording.name, longest=recording.longest)
+    except UsageError as error:
+        raise errors.from_engine(error, "file") from error
 
 
 async def hear(

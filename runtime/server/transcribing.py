@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
@@ -110,7 +111,8 @@ async def _answered(desk: Desk, request: Request, wish: Wish) -> Response:
             open_until_told.pop_all()  # the stream closes it
             told = _told(desk, notes, pieces, hearing)
             return StreamingResponse(told, media_type=_EVENTS, headers=headers)
-    transcript = hearing.transcript()
+    # A second of work for hours of several speakers, during which others must be answered.
+    transcript = await asyncio.to_thread(hearing.transcript)
     _record(desk, notes, hearing, transcript)
     response = answers.answer(transcript, wish)
     response.headers.update(headers)
@@ -145,7 +147,7 @@ async def _told(
     async with aclosing(pieces):
         async for event in answers.events(hearing, pieces):
             yield event
-    _record(desk, notes, hearing, hearing.transcript())
+    _record(desk, notes, hearing, await asyncio.to_thread(hearing.transcript))
 
 
 def _warnings(hearing: Hearing) -> dict[str, str]:

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from airgap.errors import AirgapError, UsageError
+from bundler.changes import Change
 from bundler.fetch import fetch
 from bundler.lock import Lock, LockedFile
-from bundler.locking import Change, lock_profile, next_version
+from bundler.locking import lock_profile, next_version
 from bundler.profile import Profile
 from bundler.sources import Access
 from bundler.sources.huggingface import HuggingFace
 from bundler.sources.local import Local
 from bundler.sources.pypi import Pypi
+from bundler.terms import Terms
 
 REPOSITORY = "Systran/faster-whisper-tiny"
 
@@ -234,6 +236,29 @@ def test_a_gated_model_cannot_be_locked_without_its_terms(
     with pytest.raises(AirgapError, match="is gated") as caught:
         lock_profile(parse(), None, access)
     assert f"{hub.url}/{REPOSITORY}" in str(caught.value.hint)
+
+
+def test_the_lock_records_the_terms_that_were_accepted(
+    whisper: Any, access: Access, hub: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", kit.GOOD_TOKEN)
+    whisper.gated, whisper.card = "auto", {"extra_gated_prompt": "Be kind."}
+    first = lock_profile(parse(), None, access).lock
+    page = f"{hub.url}/{REPOSITORY}"
+    assert first.models[0].terms == Terms(page, "auto", kit.sha256(b"Be kind."))
+    assert Lock.parse(first.to_bytes(), "l") == first
+    whisper.gated, whisper.card = (
+        "manual",
+        {"extra_gated_prompt": "Pay.", "extra_gated_heading": "H"},
+    )
+    second = lock_profile(parse(), first, access)
+    assert second.lock.models[0].terms == Terms(page, "manual", kit.sha256(b"H\n\nPay."))
+    [change] = [str(one) for one in second.changes]
+    assert change.startswith(f"~ tiny terms  {page} (auto, sha256 ")
+    assert second.lock.sequence == first.sequence + 1
+    whisper.card = {"extra_gated_prompt": 1}
+    third = lock_profile(parse(), second.lock, access).lock
+    assert third.models[0].terms == Terms(page, "manual", None)
 
 
 def test_a_hub_that_answers_nonsense(hub: Any, access: Access, kit: Any) -> None:

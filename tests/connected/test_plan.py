@@ -62,7 +62,8 @@ def test_it_is_told_for_people(planned: Plan, capsys: Any) -> None:
     told = capsys.readouterr().out
     assert "gpu-pyannote 1.0.0 (sequence 1), for gpu" in told
     assert "Systran/faster-whisper-large-v3@edaa852e" in told
-    assert "CC-BY-4.0, GATED: accept its terms, set HF_TOKEN" in told
+    page = "https://huggingface.co/pyannote/speaker-diarization-community-1"
+    assert f"CC-BY-4.0, GATED: accept its terms at {page} (auto, no text" in told
     assert "isolated host's VRAM" in told
     assert "127.0.0.1" in told
 
@@ -90,4 +91,5 @@ def test_an_incomplete_lock_is_planned_and_says_so(
 def test_the_document_is_json(planned: Plan) -> None:
     body = json.loads(json.dumps(planned.as_json()))
     assert body["models"][1]["gated"] is True
+    assert body["models"][1]["terms"].startswith("https://huggingface.co/pyannote/")
     assert body["hosts"] == ["127.0.0.1"]

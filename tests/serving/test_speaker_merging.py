@@ -75,6 +75,7 @@ def test_who_speaks_on_keeps_the_words_that_both_speak_at_once() -> None:
 
 def test_where_nobody_spoke_before_it_is_whose_turn_began_first() -> None:
     assert labels((word(2.5, 3),), Turn(2, 6, A), Turn(0, 4, B)) == [B]
+    assert labels((word(4, 5),), Turn(0, 1, A), Turn(2, 6, B), Turn(3, 6, A)) == [B]
 
 
 def test_a_word_in_a_gap_is_the_nearest_turns() -> None:
@@ -92,6 +93,7 @@ def test_the_nearest_turn_has_a_bound(gap: float, speaker: str | None) -> None:
 def test_a_word_far_from_every_turn_goes_with_its_segment() -> None:
     turns = (Turn(10, 11, A), Turn(20, 21, B))
     assert labels((word(5, 6), word(10, 11), word(15, 16), word(20, 21)), *turns) == [A, A, A, B]
+    assert labels((word(10, 11), word(20, 21), word(25, 26)), *turns) == [A, B, B]
 
 
 def test_a_word_without_length_is_in_the_turn_around_it() -> None:
