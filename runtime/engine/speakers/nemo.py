@@ -43,8 +43,8 @@ SHIFTS: Final = (0.95, 0.6, 0.25)
 """Seconds of the segments whose voices are compared, and from one to the next, in three scales:
 NVIDIA's for recordings of every domain (`diar_infer_general.yaml`)."""
 
-SEGMENTS_AT_ONCE: Final = 2_000
-"""Segments that are compared each with each, some 8 minutes of speech. A longer recording is
+SEGMENTS_AT_ONCE: Final = 4_000
+"""Segments that are compared each with each, some 16 minutes of speech. A longer recording is
 clustered in such parts, and then the parts' clusters: work and memory grow with the square of a
 part, or more."""
 

@@ -149,7 +149,9 @@ def library(module: str) -> Any:
             return importlib.import_module(module)
     except ImportError as error:
         raise AirgapError(f"'{module}' cannot be imported: {error}", hint=INSTALL) from error
-    except OSError as error:  # a shared library of torchaudio's, which NeMo imports
+    except OSError as error:  # a shared library
+        if "torchaudio" not in str(error):
+            raise AirgapError(f"'{module}' cannot be imported: {error}", hint=INSTALL) from error
         raise AirgapError(
             f"'{module}' cannot be imported: {error}: torchaudio is built for another torch",
             hint="delete the .so files in torchaudio's folder 'lib', which nothing here needs, "

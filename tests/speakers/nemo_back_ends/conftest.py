@@ -83,7 +83,13 @@ COMMON = {"sample_rate": 16000, "train_ds": None, "validation_ds": None}
 TITANET = {
     **COMMON,
     # With a section for training, as published models have it.
-    "train_ds": {"manifest_filepath": None, "sample_rate": 16000, "labels": None, "batch_size": 1},
+    "train_ds": {
+        "manifest_filepath": None,
+        "sample_rate": 16000,
+        "labels": None,
+        "batch_size": 1,
+        "shuffle": False,
+    },
     "preprocessor": preprocessor("per_feature"),
     "encoder": encoder(block(64, 3), block(64, 7, repeat=2, residual=True), block(128, 1)),
     "decoder": {
