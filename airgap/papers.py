@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from airgap import limits, volumes
+from airgap import limits, volume_names, volumes
 from airgap.archive import SKIPPABLE_HEADER, read_head
 from airgap.envelope import PAYLOAD_TYPE, Envelope, Signature
 from airgap.files import write_whole
@@ -31,25 +31,36 @@ def signature_file(signature: Signature) -> str:
 
 
 def write(bundle: Path, names: Mapping[str, str]) -> None:
-    """Write the papers of a bundle into its folder, replacing older ones.
+    """Write the papers of a bundle into the folder of its head, replacing older ones.
 
     Args:
-        bundle: the .tar.zst, with the head that it has now.
+        bundle: the .tar.zst, or one of its volumes, with the head that it has now.
         names: names of signers by key id, as far as they are known; those that an older
             SIGNERS.txt gives are kept.
     """
-    with volumes.opened(bundle) as source:
+    files = volume_names.locate(bundle)
+    with volumes.opened_files(files.alone) as source:
         envelope = read_head(source)
-    folder = bundle.parent
+    folder = files.first.parent
     known = {**_names_in(folder / SIGNERS), **names}
     write_whole(folder / STATEMENT, envelope.statement)
     for signature in envelope.signatures:
         write_whole(folder / signature_file(signature), signature.value)
-    write_whole(folder / SIGNERS, signers_text(bundle.name, envelope, known).encode())
+    text = signers_text(files.name, envelope, known, split=files.is_split)
+    write_whole(folder / SIGNERS, text.encode())
 
 
-def signers_text(bundle: str, envelope: Envelope, names: Mapping[str, str]) -> str:
-    """SIGNERS.txt: who signed, the approval code, and how to check both without us."""
+def signers_text(
+    bundle: str, envelope: Envelope, names: Mapping[str, str], *, split: bool = False
+) -> str:
+    """SIGNERS.txt: who signed, the approval code, and how to check both without us.
+
+    Args:
+        bundle: the bundle's file name, without a volume's number.
+        envelope: its head.
+        names: of signers, by key id.
+        split: whether it lies in volumes, which have to be joined.
+    """
     statement = Statement.parse(envelope.statement)
     rows = [
         f"  {names.get(one.key_id, _UNNAMED):<16} {algorithm(one):<12} {one.key_id}"
@@ -59,6 +70,8 @@ def signers_text(bundle: str, envelope: Envelope, names: Mapping[str, str]) -> s
     payload = statement.subjects["payload"]
     preamble = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(envelope.statement)} "
     file = shlex.quote(bundle)  # it will be pasted into a shell
+    joined = f"cat {file}.??? | " if split else ""
+    file = "-" if split else file
     start = limits.HEAD_SLOT + SKIPPABLE_HEADER + statement.table_size + 1
     return f"""\
 {statement.title}: who signed it, and how to check that without airgap
@@ -83,10 +96,10 @@ Signed by (name, algorithm, SHA-256 of the public key in DER):
 
 3. {STATEMENT} names the {statement.hash.upper()} of the bundle's content. This must print it:
 
-  tail -c +{start} {file} | {statement.hash}sum
+  {joined}tail -c +{start} {file} | {statement.hash}sum
   {payload}
 
-4. The content is an ordinary archive: tar --zstd -xf {file}
+4. The content is an ordinary archive: {joined}tar --zstd -xf {file}
 """
 
 

@@ -21,7 +21,7 @@ from typing import IO
 
 import zstandard
 
-from airgap import pack, papers, signing, tar, volumes
+from airgap import pack, papers, signing, tar, volume_names, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.console import console, human_size
 from airgap.envelope import Envelope
@@ -39,6 +39,7 @@ from bundler.lock import Lock
 from bundler.profile import Profile
 from bundler.scan.verdict import Verdict, judge, scan_files
 from bundler.sources import Access
+from bundler.volume_writer import writing
 
 Contents = Mapping[str, Path | bytes]
 """What each file of the tree holds: a file of the download cache, or the bytes themselves."""
@@ -46,7 +47,12 @@ Contents = Mapping[str, Path | bytes]
 
 @dataclass(frozen=True)
 class Built:
-    """A bundle that was built, checked and put in place."""
+    """A bundle that was built, checked and put in place.
+
+    Attributes:
+        path: the bundle's file, or its first volume.
+        statement, envelope, manifest: what it says.
+    """
 
     path: Path
     statement: Statement
@@ -55,8 +61,13 @@ class Built:
 
     @property
     def size(self) -> int:
-        """Bytes of the bundle's file."""
-        return self.path.stat().st_size
+        """Bytes of the bundle, all volumes together."""
+        return sum(path.stat().st_size for path in self.files)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The bundle's file, or all its volumes."""
+        return volume_names.locate(self.path).in_order()
 
 
 def build(
@@ -67,6 +78,7 @@ def build(
     signers: Mapping[str, Sequence[PrivateKey]],
     *,
     skip_dry_load: Collection[str] = (),
+    split: int | None = None,
 ) -> Built:
     """Build a bundle into `out/NAME-VERSION/`.
 
@@ -77,6 +89,7 @@ def build(
         out: the folder to make `NAME-VERSION/` in.
         signers: private keys by the signer's name; none leaves the bundle unsigned.
         skip_dry_load: roles whose models are not loaded before they are signed.
+        split: bytes of a volume; None writes one file.
 
     Raises:
         UsageError: the lock is incomplete, or the bundle is there already.
@@ -98,7 +111,7 @@ def build(
         fetched = fetch(lock, access)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
         manifest, contents = compose(profile, lock, fetched.paths, checks)
-        return _packed(manifest, contents, profile, out, signers)
+        return _packed(manifest, contents, profile, out, signers, split)
 
 
 def _packed(
@@ -107,13 +120,15 @@ def _packed(
     profile: Profile,
     out: Path,
     signers: Mapping[str, Sequence[PrivateKey]],
+    split: int | None,
 ) -> Built:
     """Pack, check, sign, and only then give the folder its name."""
     title = f"{manifest.name}-{manifest.version}"
     target = out / title
     with _private_folder(out, title) as folder:
-        bundle = folder / f"{title}.tar.zst"
-        statement = _write(bundle, manifest, contents, profile.hash)
+        statement, bundle = _write(
+            folder / f"{title}{volume_names.WHOLE}", manifest, contents, profile.hash, split
+        )
         envelope = _check_and_sign(bundle, manifest, contents, signers)
         write_whole(folder / tar.MANIFEST, manifest.to_bytes())
         names = {key.public.key_id: name for name, private in signers.items() for key in private}
@@ -221,7 +236,11 @@ def _expiry(profile: Profile, lock: Lock) -> str | None:
     return to_time(from_time(lock.created) + timedelta(days=profile.expires_after_days))
 
 
-def _write(bundle: Path, manifest: Manifest, contents: Contents, algorithm: str) -> Statement:
+def _write(
+    bundle: Path, manifest: Manifest, contents: Contents, algorithm: str, split: int | None
+) -> tuple[Statement, Path]:
+    """Write the bundle, unsigned; returns what it states, and the file with its head."""
+
     def opened(file: File) -> IO[bytes]:
         content = contents[file.path]
         return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
@@ -229,16 +248,14 @@ def _write(bundle: Path, manifest: Manifest, contents: Contents, algorithm: str)
     total = sum(file.size for file in manifest.files)
     _check_space(bundle.parent, total)
     try:
-        with bundle.open("x+b") as stream, console.progress("pack", total) as bar:
+        with writing(bundle, split) as stream, console.progress("pack", total) as bar:
             statement = pack.write_bundle(stream, manifest, opened, algorithm, bar.advance)
-            stream.flush()
-            os.fsync(stream.fileno())
     except OSError as error:
         raise AirgapError(
             f"cannot write the bundle in '{bundle.parent.parent}': {error.strerror}",
             hint="free some space, or build with --out elsewhere",
         ) from error
-    return statement
+    return statement, stream.first
 
 
 def _check_and_sign(

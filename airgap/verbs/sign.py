@@ -24,7 +24,12 @@ def register(app: typer.Typer) -> None:
 
 def sign(
     bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or a rotation.")
+        Path,
+        typer.Argument(
+            metavar="BUNDLE",
+            help="The .tar.zst file, one of its volumes, the folder that they lie in, or a "
+            "rotation.",
+        ),
     ],
     key: options.SignAs = None,
     passphrase_file: options.PassphraseFile = None,
@@ -40,6 +45,7 @@ def sign(
     public_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Public key of the imported signature.")
     ] = None,
+    also: options.Also = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -58,14 +64,14 @@ def sign(
     console.configure(as_json=json, quiet=quiet)
     from airgap import papers
     from airgap.errors import UsageError
-    from airgap.rotation import is_rotation
+    from airgap.head import HeadSlot
 
     if sum((bool(key), export is not None, import_ is not None)) != 1:
         raise UsageError(
             "expected one of --key, --export and --import",
             hint=f"airgap sign {bundle} --key NAME",
         )
-    with _opened(bundle) as slot:
+    with _opened(bundle, also or []) as slot:
         envelope = _checked(slot)
         if export is not None:
             _export(envelope, export)
@@ -76,19 +82,19 @@ def sign(
         else:
             envelope, names = _signed(envelope, key or [], passphrase_file, passphrase_fd)
         slot.write(envelope)
-    if not is_rotation(bundle):
-        papers.write(bundle, names)
-    _report(bundle, envelope)
+    if isinstance(slot, HeadSlot):
+        papers.write(slot.path, names)
+    _report(slot.path, envelope)
 
 
-def _opened(path: Path) -> AbstractContextManager[HeadSlot | RotationFile]:
+def _opened(path: Path, also: list[Path]) -> AbstractContextManager[HeadSlot | RotationFile]:
     """What is to be signed: the head of a bundle, or a rotation."""
     from airgap import head
     from airgap.rotation import RotationFile, is_rotation
 
     if path.is_file() and is_rotation(path):
         return nullcontext(RotationFile(path))
-    return head.locked(path)
+    return head.locked(path, also)
 
 
 def _checked(slot: HeadSlot | RotationFile) -> Envelope:

@@ -62,6 +62,7 @@ def verify(
             help="Check a receipt that came back from an isolated host against this bundle.",
         ),
     ] = None,
+    also: options.Also = None,
     allow_older: options.AllowOlder = None,
     clock_wrong: options.ClockWrong = None,
     root: options.Root = None,
@@ -99,18 +100,24 @@ def verify(
             hint=f"airgap verify {bundle}, with either the one or the other",
         )
     if integrity_only:
-        _only_integrity(bundle, deep)
+        _only_integrity(bundle, also or [], deep)
         raise typer.Exit(INTACT)
     if receipt is not None:
-        _receipt(bundle, receipt, key, root)
+        _receipt(bundle, also or [], receipt, key, root)
     elif key:
-        _by_keys(bundle, key, root, deep=deep, explain=explain)
+        _by_keys(bundle, also or [], key, root, deep=deep, explain=explain)
     else:
-        _by_host(bundle, root, overrides, deep=deep, explain=explain)
+        by_host(bundle, also or [], root, overrides, deep=deep, explain=explain)
 
 
-def _by_host(
-    bundle: Path, root: Path | None, overrides: Overrides, *, deep: bool, explain: bool
+def by_host(
+    bundle: Path,
+    also: list[Path],
+    root: Path | None,
+    overrides: Overrides,
+    *,
+    deep: bool,
+    explain: bool,
 ) -> None:
     """The verdict of this host's policy, recorded."""
     from airgap import head, volumes
@@ -119,8 +126,8 @@ def _by_host(
     with (
         verdicts.explained(decision.steps, wanted=explain),
         decision.recorded(),
-        volumes.source(bundle) as source,
-        head.interruption_told(bundle),
+        volumes.source(bundle, also) as source,
+        head.interruption_told(bundle, also),
     ):
         verified = decision.verify(source)
         _check(verified.bundle, decision.steps, deep=deep)
@@ -140,7 +147,13 @@ def _kept(decision: Decision, verified: VerifiedBundle) -> Path | None:
 
 
 def _by_keys(
-    bundle: Path, key: list[Path], root: Path | None, *, deep: bool, explain: bool
+    bundle: Path,
+    also: list[Path],
+    key: list[Path],
+    root: Path | None,
+    *,
+    deep: bool,
+    explain: bool,
 ) -> None:
     """The verdict of the keys that were given; this host is not asked, and records nothing."""
     from airgap import head, volumes
@@ -156,8 +169,8 @@ def _by_keys(
     with (
         verdicts.explained(steps, wanted=explain),
         refusal_told(steps),
-        volumes.source(bundle) as source,
-        head.interruption_told(bundle),
+        volumes.source(bundle, also) as source,
+        head.interruption_told(bundle, also),
     ):
         verified = decide(source, policy, None, clock(), tell=steps.append)
         _check(verified.bundle, steps, deep=deep)
@@ -165,20 +178,22 @@ def _by_keys(
     console.warn("this is the verdict of the key that you gave, not of this host's policy")
 
 
-def _only_integrity(bundle: Path, deep: bool) -> None:
+def _only_integrity(bundle: Path, also: list[Path], deep: bool) -> None:
     """Compare the bytes with the bundle's own statement, for stations that hold no key."""
     from airgap import volumes
     from airgap.archive import open_bundle, read_head
     from airgap.statement import Statement
 
-    with volumes.source(bundle) as source:
+    with volumes.source(bundle, also) as source:
         envelope = read_head(source)
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
         _check(opened, [], deep=deep)
     verdicts.report_integrity(opened, deep=deep)
 
 
-def _receipt(bundle: Path, path: Path, key: list[Path] | None, root: Path | None) -> None:
+def _receipt(
+    bundle: Path, also: list[Path], path: Path, key: list[Path] | None, root: Path | None
+) -> None:
     """What an isolated host did with this very bundle, by its signed word."""
     from airgap import receipt, volumes
     from airgap.accepted import clock
@@ -190,7 +205,7 @@ def _receipt(bundle: Path, path: Path, key: list[Path] | None, root: Path | None
     store = _store_asked(root, key)
     given = options.load_public_keys(key or [])
     policy = policy_of_keys(given, "the key that you gave") if key else store.load()
-    with volumes.opened(bundle) as source:
+    with volumes.opened(bundle, also) as source:
         statement = Statement.parse(read_head(source).statement)
     said = receipt.check(receipt.read(path), statement, policy.keys_for(RECEIPT, clock()))
     host = policy.owner(said.host)

@@ -37,6 +37,15 @@ def build(
             show_default=False,
         ),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Write volumes of this size: fat32, cd, dvd, bd, or a number such as 4GB or "
+            "700MiB. What fits into one is not split.",
+            show_default=False,
+        ),
+    ] = None,
     ca_bundle: CaBundle = None,
     passphrase_file: options.PassphraseFile = None,
     passphrase_fd: options.PassphraseFd = None,
@@ -56,12 +65,14 @@ def build(
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places, signing
+    from bundler import volume_size
     from bundler.build import build as build_bundle
     from bundler.lock import read_lock
     from bundler.profile import read_profile
     from bundler.sources.environment import access_for, require_libraries
 
     require_libraries("build")
+    each = volume_size.parse(split) if split else None
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
     signers = {
@@ -71,7 +82,9 @@ def build(
         for named in key or []
     }
     access = access_for(path, ca_bundle)
-    built = build_bundle(wanted, lock, access, out, signers, skip_dry_load=skip_dry_load or [])
+    built = build_bundle(
+        wanted, lock, access, out, signers, skip_dry_load=skip_dry_load or [], split=each
+    )
     _report(built, list(signers))
 
 
@@ -91,6 +104,8 @@ def _report(built: Built, signers: list[str]) -> None:
     size = f"{human_size(built.size)}, of {human_size(plain)} in {len(built.manifest.files)} files"
     console.data(f"{built.path}: built and checked")
     console.data(f"  size           {size}")
+    if len(built.files) > 1:
+        console.data(f"  volumes        {len(built.files)}, to {built.files[-1].name}")
     console.data(f"  checked        {_checks(built)}")
     console.data(f"  signed by      {', '.join(signers) or 'nobody'}")
     console.data(f"  approval code  {code}")
@@ -101,6 +116,7 @@ def _report(built: Built, signers: list[str]) -> None:
         "airgap/build/v1",
         {
             "bundle": str(built.path),
+            "volumes": [str(path) for path in built.files],
             "bytes": built.size,
             "files": len(built.manifest.files),
             "signers": signers,
