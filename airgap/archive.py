@@ -95,14 +95,22 @@ class OpenBundle:
         Raises:
             DamagedError: with the damaged frames, their byte ranges and files.
         """
-        damaged: list[int] = []
+        if damaged := self.damaged(advance):
+            raise self._damage(damaged)
+
+    def damaged(self, advance: Advance = quietly) -> list[int]:
+        """The numbers of the frames that do not match the table; `check_frames` refuses them.
+
+        Raises:
+            DamagedError: the bundle goes on after its end, or ends before.
+        """
+        found: list[int] = []
         for index, good in self._each_frame(self._matches):
             advance(self.table.slots[index].stored)
             if not good:
-                damaged.append(index)
+                found.append(index)
         self.source.read_to_end(self.end)
-        if damaged:
-            raise self._damage(damaged)
+        return found
 
     def contents(self, advance: Advance = quietly) -> Iterator[tuple[File, Iterator[memoryview]]]:
         """Every file of the payload with its bytes, in pieces: checked, each exactly once.

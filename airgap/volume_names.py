@@ -77,6 +77,12 @@ def volume_name(name: str, number: int) -> str:
     return f"{name}.{number:03}"
 
 
+def is_volume(name: str, bundle: str) -> bool:
+    """Whether a file's name is that of a volume of a bundle."""
+    found = _VOLUME.fullmatch(name)
+    return found is not None and found["name"] == bundle and int(found["number"]) > 0
+
+
 def locate(path: Path, also: Sequence[Path] = ()) -> Files:
     """The files of the bundle that a command line names.
 
@@ -156,9 +162,8 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 def _volumes_in(folder: Path, name: str) -> Iterator[tuple[int, Path]]:
     for entry in _entries(folder):
-        found = _VOLUME.fullmatch(entry.name)
-        if found and found["name"] == name and int(found["number"]) > 0:
-            yield int(found["number"]), entry
+        if is_volume(entry.name, name):
+            yield int(entry.name[-3:]), entry
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from typing import IO
 
 import zstandard
 
-from airgap import pack, papers, signing, tar, volume_names, volumes
+from airgap import pack, papers, recovery, signing, tar, volume_names, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.console import console, human_size
 from airgap.envelope import Envelope
@@ -43,6 +43,22 @@ from bundler.volume_writer import writing
 
 Contents = Mapping[str, Path | bytes]
 """What each file of the tree holds: a file of the download cache, or the bytes themselves."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """In which files a bundle is written.
+
+    Attributes:
+        each: bytes of a volume; None writes one file.
+        recovery_percent: how much recovery data lies beside it, of its size; None makes none.
+    """
+
+    each: int | None = None
+    recovery_percent: int | None = None
+
+
+WHOLE = Shape()
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,7 @@ def build(
     signers: Mapping[str, Sequence[PrivateKey]],
     *,
     skip_dry_load: Collection[str] = (),
-    split: int | None = None,
+    shape: Shape = WHOLE,
 ) -> Built:
     """Build a bundle into `out/NAME-VERSION/`.
 
@@ -89,7 +105,7 @@ def build(
         out: the folder to make `NAME-VERSION/` in.
         signers: private keys by the signer's name; none leaves the bundle unsigned.
         skip_dry_load: roles whose models are not loaded before they are signed.
-        split: bytes of a volume; None writes one file.
+        shape: in which files the bundle is written, and what lies beside it.
 
     Raises:
         UsageError: the lock is incomplete, or the bundle is there already.
@@ -111,7 +127,7 @@ def build(
         fetched = fetch(lock, access)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
         manifest, contents = compose(profile, lock, fetched.paths, checks)
-        return _packed(manifest, contents, profile, out, signers, split)
+        return _packed(manifest, contents, profile, out, signers, shape)
 
 
 def _packed(
@@ -120,19 +136,22 @@ def _packed(
     profile: Profile,
     out: Path,
     signers: Mapping[str, Sequence[PrivateKey]],
-    split: int | None,
+    shape: Shape,
 ) -> Built:
     """Pack, check, sign, and only then give the folder its name."""
     title = f"{manifest.name}-{manifest.version}"
     target = out / title
     with _private_folder(out, title) as folder:
         statement, bundle = _write(
-            folder / f"{title}{volume_names.WHOLE}", manifest, contents, profile.hash, split
+            folder / f"{title}{volume_names.WHOLE}", manifest, contents, profile.hash, shape.each
         )
         envelope = _check_and_sign(bundle, manifest, contents, signers)
         write_whole(folder / tar.MANIFEST, manifest.to_bytes())
         names = {key.public.key_id: name for name, private in signers.items() for key in private}
         papers.write(bundle, names)
+        if shape.recovery_percent is not None:
+            console.say("making recovery data")
+            recovery.make(volume_names.locate(bundle), shape.recovery_percent)
         folder.rename(target)
         sync_folder(out)
     return Built(target / bundle.name, statement, envelope, manifest)
@@ -237,7 +256,7 @@ def _expiry(profile: Profile, lock: Lock) -> str | None:
 
 
 def _write(
-    bundle: Path, manifest: Manifest, contents: Contents, algorithm: str, split: int | None
+    bundle: Path, manifest: Manifest, contents: Contents, algorithm: str, each: int | None
 ) -> tuple[Statement, Path]:
     """Write the bundle, unsigned; returns what it states, and the file with its head."""
 
@@ -248,7 +267,7 @@ def _write(
     total = sum(file.size for file in manifest.files)
     _check_space(bundle.parent, total)
     try:
-        with writing(bundle, split) as stream, console.progress("pack", total) as bar:
+        with writing(bundle, each) as stream, console.progress("pack", total) as bar:
             statement = pack.write_bundle(stream, manifest, opened, algorithm, bar.advance)
     except OSError as error:
         raise AirgapError(
@@ -325,7 +344,10 @@ def _private_folder(out: Path, title: str) -> Iterator[Path]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in folder.iterdir():
-            left.unlink()
+            if left.is_dir():  # where recovery data was being made
+                shutil.rmtree(left)
+            else:
+                left.unlink()
         try:
             yield folder
         finally:

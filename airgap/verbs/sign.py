@@ -84,7 +84,23 @@ def sign(
         slot.write(envelope)
     if isinstance(slot, HeadSlot):
         papers.write(slot.path, names)
+        _renew_recovery(bundle, also or [])
     _report(slot.path, envelope)
+
+
+def _renew_recovery(bundle: Path, also: list[Path]) -> None:
+    """Recovery data is of the old head: used now, it would take the new signature away."""
+    from airgap import recovery, volume_names
+    from airgap.errors import AirgapError
+
+    try:
+        recovery.renew(volume_names.locate(bundle, also))
+    except AirgapError as error:
+        raise AirgapError(
+            f"'{bundle}' is signed; but its recovery data is still that of the unsigned one: "
+            f"{error.message}",
+            hint=error.hint,
+        ) from error
 
 
 def _opened(path: Path, also: list[Path]) -> AbstractContextManager[HeadSlot | RotationFile]:

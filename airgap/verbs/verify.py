@@ -107,10 +107,10 @@ def verify(
     elif key:
         _by_keys(bundle, also or [], key, root, deep=deep, explain=explain)
     else:
-        by_host(bundle, also or [], root, overrides, deep=deep, explain=explain)
+        _by_host(bundle, also or [], root, overrides, deep=deep, explain=explain)
 
 
-def by_host(
+def _by_host(
     bundle: Path,
     also: list[Path],
     root: Path | None,
@@ -119,7 +119,20 @@ def by_host(
     deep: bool,
     explain: bool,
 ) -> None:
-    """The verdict of this host's policy, recorded."""
+    verified, decision, receipt = judged(bundle, also, root, overrides, deep=deep, explain=explain)
+    verdicts.report(verified, decision.steps, deep=deep, receipt=receipt)
+
+
+def judged(
+    bundle: Path,
+    also: list[Path],
+    root: Path | None,
+    overrides: Overrides,
+    *,
+    deep: bool = False,
+    explain: bool = False,
+) -> tuple[VerifiedBundle, Decision, Path | None]:
+    """The verdict of this host's policy on every frame, recorded; with the receipt. Raises."""
     from airgap import head, volumes
 
     decision = options.decision("verify", bundle, root, overrides)
@@ -131,8 +144,7 @@ def by_host(
     ):
         verified = decision.verify(source)
         _check(verified.bundle, decision.steps, deep=deep)
-    evidence = _kept(decision, verified)
-    verdicts.report(verified, decision.steps, deep=deep, receipt=evidence)
+    return verified, decision, _kept(decision, verified)
 
 
 def _kept(decision: Decision, verified: VerifiedBundle) -> Path | None:

@@ -11,6 +11,7 @@ from airgap.console import console, human_size
 from airgap.verbs import options
 from bundler.verbs.profile import ProfileName
 from bundler.verbs.reaching import CaBundle
+from bundler.verbs.volumes import Recovery, Split
 
 if TYPE_CHECKING:
     from bundler.build import Built
@@ -37,15 +38,8 @@ def build(
             show_default=False,
         ),
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Write volumes of this size: fat32, cd, dvd, bd, or a number such as 4GB or "
-            "700MiB. What fits into one is not split.",
-            show_default=False,
-        ),
-    ] = None,
+    split: Split = None,
+    recovery: Recovery = None,
     ca_bundle: CaBundle = None,
     passphrase_file: options.PassphraseFile = None,
     passphrase_fd: options.PassphraseFd = None,
@@ -66,6 +60,7 @@ def build(
     console.configure(as_json=json, quiet=quiet)
     from airgap import places, signing
     from bundler import volume_size
+    from bundler.build import Shape
     from bundler.build import build as build_bundle
     from bundler.lock import read_lock
     from bundler.profile import read_profile
@@ -83,7 +78,13 @@ def build(
     }
     access = access_for(path, ca_bundle)
     built = build_bundle(
-        wanted, lock, access, out, signers, skip_dry_load=skip_dry_load or [], split=each
+        wanted,
+        lock,
+        access,
+        out,
+        signers,
+        skip_dry_load=skip_dry_load or [],
+        shape=Shape(each, recovery),
     )
     _report(built, list(signers))
 
