@@ -75,7 +75,9 @@ def main(arguments: Sequence[str]) -> None:
     scratch, readable, most, program, *rest = arguments
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), int(most)))
+        _soft, allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+        bound = int(most) if allowed == resource.RLIM_INFINITY else min(int(most), allowed)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bound, bound))
         _confine([scratch], [readable], [program, *filter(os.path.exists, _SYSTEM)])
         os.execv(program, [program, *rest])  # noqa: S606 - there is no shell
     except OSError as error:

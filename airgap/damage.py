@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from airgap import frames, limits, volumes
 from airgap.errors import AirgapError, DamagedError
@@ -34,12 +34,30 @@ def refusal(
         for index in damaged[: limits.NAMED]
     ]
     more = f", and {len(damaged) - len(named)} more" if len(damaged) > len(named) else ""
-    told = "".join(f"; {one}" for one in _wrong_volumes(source, table, offsets, damaged))
+    wrong = _wrong_volumes(source, table, offsets, damaged)
+    told = "".join(f"{one}; " for one in _told(source, table, offsets, wrong))
+    again = ", ".join(copy_again(source, table, offsets, damaged)) or "the bundle"
     return DamagedError(
-        f"'{source.name}' is not what was signed: {'; '.join(named)}{more}{told}",
+        f"'{source.name}' is not what was signed: {told}{'; '.join(named)}{more}",
         rule="frame.digest",
-        hint=_hint(source, offsets, damaged),
+        hint=f"copy {again} again; the medium or the copy is damaged, or someone changed it",
     )
+
+
+def copy_again(
+    source: Bytes, table: Table, offsets: Sequence[int], damaged: Sequence[int]
+) -> list[str]:
+    """The volumes to copy again; none where the bundle is one file.
+
+    A frame that reaches into a volume of which nothing fits says nothing against its neighbour.
+    """
+    wrong = _wrong_volumes(source, table, offsets, damaged)
+    again = set(wrong)
+    for frame in damaged:
+        touched = list(volumes_of(source, offsets, frame))
+        if not any(volume in wrong for volume in touched):
+            again.update(touched)
+    return [volume.name for volume in source.volumes if volume in again]
 
 
 def volumes_of(source: Bytes, offsets: Sequence[int], frame: int) -> Iterator[Volume]:
@@ -67,26 +85,29 @@ def _files_in(manifest: Manifest, table: Table, frame: int) -> list[str]:
 
 def _wrong_volumes(
     source: Bytes, table: Table, offsets: Sequence[int], damaged: Sequence[int]
-) -> Iterator[str]:
-    """The volumes of which nothing fits: another's in its place, or another bundle's."""
+) -> dict[Volume, list[int]]:
+    """The volumes of which no frame fits, with the frames that lie inside: at least one."""
     bad = frozenset(damaged)
-    wrong: dict[Volume, int] = {}
-    several: set[Volume] = set()
+    wrong = {}
     for volume in source.volumes:
-        within = [
+        inside = [
             frame
             for frame in range(1, len(table.slots))
             if volume.start <= offsets[frame] and offsets[frame + 1] <= volume.end
         ]
-        if within and bad.issuperset(within):
-            wrong[volume] = within[0]
-            if len(within) > 1:  # one frame alone may be one flipped bit
-                several.add(volume)
-    for volume in wrong:
-        owner = _owner(source, table, offsets, volume, wrong)
-        if owner:
+        if inside and bad.issuperset(inside):
+            wrong[volume] = inside
+    return wrong
+
+
+def _told(
+    source: Bytes, table: Table, offsets: Sequence[int], wrong: Mapping[Volume, Sequence[int]]
+) -> Iterator[str]:
+    """What volumes hold of which nothing fits: another one's bytes, or another bundle's."""
+    for volume, inside in wrong.items():
+        if owner := _owner(source, table, offsets, volume, wrong):
             yield f"'{volume.name}' holds what belongs into '{owner.name}'"
-        elif volume in several:
+        elif len(inside) > 1:  # one frame alone may be one flipped bit
             yield f"nothing in '{volume.name}' belongs there: it may be another bundle's"
 
 
@@ -95,10 +116,10 @@ def _owner(
     table: Table,
     offsets: Sequence[int],
     volume: Volume,
-    wrong: dict[Volume, int],
+    wrong: Mapping[Volume, Sequence[int]],
 ) -> Volume | None:
     """Whose bytes a volume holds: the one whose frame is found here, as far from the start."""
-    for other, frame in wrong.items():
+    for other, (frame, *_more) in wrong.items():
         at = volume.start + offsets[frame] - other.start
         size = table.slots[frame].stored
         if other is volume or at + size > volume.end:
@@ -110,13 +131,3 @@ def _owner(
         if frames.digest(stored, table.hash) == table.slots[frame].digest:
             return other
     return None
-
-
-def _hint(source: Bytes, offsets: Sequence[int], damaged: Sequence[int]) -> str:
-    again = {
-        volume.name: None  # each once, in order
-        for frame in damaged
-        for volume in volumes_of(source, offsets, frame)
-    }
-    what = ", ".join(again) or "the bundle"
-    return f"copy {what} again; the medium or the copy is damaged, or someone changed it"

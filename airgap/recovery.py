@@ -72,7 +72,8 @@ def make(files: Files, percent: int) -> None:
     blocks = _blocks(files)
     count = blocks * percent // 100
     sizes = [path.stat().st_size for path in paths]
-    number = min(_MOST_FILES, count, 1 + sum(sizes) * percent // 100 // max(sizes))
+    # No file larger than the volumes, which were cut to what a medium takes; a tenth is overhead.
+    number = min(_MOST_FILES, count, 1 + sum(sizes) * percent // (max(sizes) * 90))
     with scratch(folder, files.name) as private:
         options = ["create", "-q", "-q", f"-B{folder}", f"-b{blocks}", f"-c{count}"]
         output = ["-u", f"-n{number}", f"-a{private / files.name}{SUFFIX}", "--"]

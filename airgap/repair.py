@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from airgap import confined, recovery, volume_names, volumes
+from airgap import confined, damage, recovery, volume_names, volumes
 from airgap.archive import open_bundle, read_head
 from airgap.console import Advance, quietly
 from airgap.errors import AirgapError, DamagedError, UsageError
@@ -37,8 +37,16 @@ class Range:
     end: int
 
 
-def survey(files: Files, advance: Advance = quietly) -> list[Range]:
-    """Find the damage of a bundle by its own statement, frame by frame; none where it is intact.
+@dataclass(frozen=True)
+class Survey:
+    """The damage of a bundle: none where `ranges` is empty; and the files to copy again."""
+
+    ranges: tuple[Range, ...]
+    again: tuple[str, ...]
+
+
+def survey(files: Files, advance: Advance = quietly) -> Survey:
+    """Find the damage of a bundle by its own statement, frame by frame.
 
     Raises:
         DamagedError: the damage is not in frames: a volume is missing or has another size, or
@@ -48,30 +56,28 @@ def survey(files: Files, advance: Advance = quietly) -> list[Range]:
     with volumes.opened_files(files) as source:
         envelope = read_head(source)
         bundle = open_bundle(source, envelope, Statement.parse(envelope.statement))
-        return list(_ranges(source, bundle.offsets, bundle.damaged(advance)))
+        damaged = bundle.damaged(advance)
+        again = damage.copy_again(source, bundle.table, bundle.offsets, damaged)
+        ranges = tuple(_ranges(source, bundle.offsets, damaged))
+        return Survey(ranges, tuple(again) or (files.name,))
 
 
-def rebuild(files: Files, scratch: Path) -> Files:
+def rebuild(files: Files, scratch: Path, otherwise: str) -> Files:
     """Rebuild a bundle in scratch space, of what is left of it and its recovery data.
 
     Args:
         files: the bundle, damaged; volumes may be missing.
         scratch: an empty folder of ours, with room for the bundle and its damaged files again.
+        otherwise: what a person does where it cannot be rebuilt.
 
     Returns:
         The rebuilt bundle, in `scratch`, which fits its own statement.
 
     Raises:
-        DamagedError: there is no recovery data, or too little; or what comes out is no bundle.
+        DamagedError: there is too little recovery data, or it makes something else.
         AirgapError: the space does not suffice, or the PAR2 program failed.
     """
     beside = recovery.files_beside(files)
-    if not beside:
-        raise DamagedError(
-            f"there is no recovery data for '{files.name}'",
-            rule="recovery.missing",
-            hint="copy again what is damaged; --recovery PERCENT at the build makes recovery data",
-        )
     there = list(files.volumes.values()) if files.is_split else list(files.in_order())
     program = recovery.program()
     for path in (*there, *beside):
@@ -85,21 +91,21 @@ def rebuild(files: Files, scratch: Path) -> Files:
         raise DamagedError(
             f"more of '{files.name}' is damaged than its recovery data can mend",
             rule="recovery.insufficient",
-            hint="copy again what is damaged, then: airgap repair BUNDLE",
+            hint=otherwise,
         )
     if code:
         raise DamagedError(
             f"the PAR2 program made nothing of the recovery data of '{files.name}': exit code "
             f"{code}",
             rule="recovery.damaged",
-            hint="copy the .par2 files again, or what is damaged",
+            hint=f"copy the .par2 files again; or {otherwise}",
         )
     rebuilt = _only_volumes(files, scratch)
-    if survey(rebuilt):
+    if survey(rebuilt).ranges:
         raise DamagedError(
             f"what the recovery data makes of '{files.name}' is not what its statement says",
             rule="recovery.damaged",
-            hint="the recovery data is another bundle's: copy again what is damaged",
+            hint=f"the recovery data is another bundle's; {otherwise}",
         )
     return rebuilt
 

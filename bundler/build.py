@@ -127,7 +127,7 @@ def build(
         fetched = fetch(lock, access)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
         manifest, contents = compose(profile, lock, fetched.paths, checks)
-        return _packed(manifest, contents, profile, out, signers, shape)
+        return _packed(manifest, contents, profile, out, signers, shape=shape)
 
 
 def _packed(
@@ -136,6 +136,7 @@ def _packed(
     profile: Profile,
     out: Path,
     signers: Mapping[str, Sequence[PrivateKey]],
+    *,
     shape: Shape,
 ) -> Built:
     """Pack, check, sign, and only then give the folder its name."""

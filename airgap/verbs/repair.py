@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,16 +52,26 @@ def repair(
     from airgap import volume_names
 
     files = volume_names.locate(bundle, also or ())
-    ranges, replaced = _damage(files), list[Path]()
-    if ranges is not None:
-        files, replaced = _mended(files, out)
+    found = _damage(files)
+    replaced: list[Path] = []
+    if not found.is_sound:
+        files, replaced = _mended(files, out, found.otherwise)
     elif out is not None:
         console.say("nothing to repair: nothing is written")
-    _conclude(files, ranges or [], replaced, root)
+    _conclude(files, found.ranges, replaced, root)
 
 
-def _damage(files: Files) -> list[Range] | None:
-    """What is wrong, told; None where nothing is. Raises where it cannot be mended anyhow."""
+@dataclass(frozen=True)
+class Found:
+    """What is wrong with a bundle, and what a person does where it cannot be mended."""
+
+    is_sound: bool
+    ranges: tuple[Range, ...] = ()
+    otherwise: str = ""
+
+
+def _damage(files: Files) -> Found:
+    """Look, and tell. Raises DamagedError for damage without recovery data."""
     from airgap import recovery
     from airgap import repair as repairing
     from airgap.errors import AirgapError, DamagedError
@@ -67,28 +79,28 @@ def _damage(files: Files) -> list[Range] | None:
     mendable = bool(recovery.files_beside(files))
     try:
         with console.progress("check", None) as bar:
-            ranges = repairing.survey(files, bar.advance)
+            survey = repairing.survey(files, bar.advance)
     except AirgapError as error:  # not in frames: a volume is missing, the head is damaged, …
         if not mendable:
             raise
         console.say(error.message)
-        return []
-    if not ranges:
-        return None
-    for one in ranges:
-        console.say(f"damaged: {one.file}, bytes {one.start} to {one.end}")
+        return Found(is_sound=False, otherwise=error.hint or "copy the bundle again")
+    if not survey.ranges:
+        return Found(is_sound=True)
+    told = [f"{one.file}, bytes {one.start} to {one.end}" for one in survey.ranges]
+    otherwise = f"copy again: {', '.join(survey.again)}"
     if not mendable:
-        again = ", ".join(dict.fromkeys(one.file for one in ranges))
         raise DamagedError(
-            f"'{files.name}' is damaged, and has no recovery data: "
-            + "; ".join(f"{one.file}, bytes {one.start} to {one.end}" for one in ranges),
+            f"'{files.name}' is damaged, and there is no recovery data: {'; '.join(told)}",
             rule="frame.digest",
-            hint=f"copy again: {again}",
+            hint=otherwise,
         )
-    return ranges
+    for one in told:
+        console.say(f"damaged: {one}")
+    return Found(is_sound=False, ranges=survey.ranges, otherwise=otherwise)
 
 
-def _mended(files: Files, out: Path | None) -> tuple[Files, list[Path]]:
+def _mended(files: Files, out: Path | None, otherwise: str) -> tuple[Files, list[Path]]:
     """The bundle, repaired where it lies or in `out`; and which of its files are new."""
     from airgap import recovery, volume_names
     from airgap import repair as repairing
@@ -97,7 +109,7 @@ def _mended(files: Files, out: Path | None) -> tuple[Files, list[Path]]:
         out.mkdir(parents=True, exist_ok=True)
     with recovery.scratch(out or files.folder, files.name) as scratch:
         console.say("repairing in scratch space")
-        rebuilt = repairing.rebuild(files, scratch)
+        rebuilt = repairing.rebuild(files, scratch, otherwise)
         if out is None:
             replaced = repairing.put_in_place(files, rebuilt)
             return volume_names.locate(replaced[0]), replaced
@@ -106,10 +118,10 @@ def _mended(files: Files, out: Path | None) -> tuple[Files, list[Path]]:
         return repaired, list(repaired.in_order())
 
 
-def _conclude(files: Files, ranges: list[Range], replaced: list[Path], root: Path | None) -> None:
+def _conclude(
+    files: Files, ranges: Sequence[Range], replaced: list[Path], root: Path | None
+) -> None:
     """The normal verdict, of this host's policy where it has one; and what was done."""
-    from dataclasses import asdict
-
     from airgap import places
     from airgap.accepted import NO_OVERRIDES
     from airgap.trust import TrustStore
