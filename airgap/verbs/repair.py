@@ -119,7 +119,7 @@ def _mended(files: Files, out: Path | None, otherwise: str) -> tuple[Files, list
 
 
 def _conclude(
-    files: Files, ranges: Sequence[Range], replaced: list[Path], root: Path | None
+    files: Files, ranges: Sequence[Range], replaced: Sequence[Path], root: Path | None
 ) -> None:
     """The normal verdict, of this host's policy where it has one; and what was done."""
     from airgap import places
