@@ -7,12 +7,12 @@ import os
 import sys
 import traceback
 from functools import cache
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from airgap import __version__
 from airgap.console import console
 from airgap.errors import AirgapError, UsageError
 from airgap.verbs import audit, inspect, keygen, repair, sign, trust, verify
@@ -66,7 +66,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        console.data(f"airgap {metadata.version('airgap-bundler')}")
+        console.data(f"airgap {__version__}")
         raise typer.Exit
 
 
@@ -137,6 +137,8 @@ def _load_own() -> None:
 
 @cache
 def _load_sides() -> None:
+    from importlib import metadata  # 20 ms that our own verbs need not take
+
     for entry in metadata.entry_points(group=COMMANDS):
         try:
             register = entry.load()

@@ -21,9 +21,22 @@ from airgap.errors import DamagedError
 
 TABLE_MAGIC: Final = (0x184D2A51).to_bytes(4, "little")
 FRAME_MAGIC: Final = (0xFD2FB528).to_bytes(4, "little")
+_STORED: Final = b"\xa0"
+"""The frame's descriptor: content size in four bytes, which is the window's too; nothing else."""
 
 LEVEL: Final = 1
-"""Weights shrink by 8 % at level 1 and by 8.2 % at level 3, which takes half as long again."""
+"""Of frames that are compressed: what a bundle has of text is kilobytes."""
+
+WORTH: Final = 8
+"""A frame is compressed where that saves an eighth of it, as ZFS does with a block: weights in half
+precision would save 8 %, and cost every reader more than hashing does."""
+
+_SAMPLES: Final = 4
+_SAMPLE: Final = 32 * limits.KIB
+"""Pieces of a frame, spread over it, and bytes of each: they tell whether the rest would shrink."""
+
+_BLOCK: Final = 128 * limits.KIB
+"""The largest block of a zstd frame (RFC 8878, 3.1.1.2.4)."""
 
 _HEADER: Final = struct.Struct("<8s16sQ")
 _SIZES: Final = struct.Struct("<II")
@@ -117,14 +130,39 @@ def digest(stored: bytes | bytearray | memoryview, algorithm: str) -> bytes:
 def compress(plain: bytes | bytearray | memoryview) -> bytes:
     """One frame with its content size, without checksum or dictionary.
 
-    What does not shrink is stored by zstd itself, block by block, at 3 bytes for 128 KiB.
+    Whether it is compressed or stored is a function of its bytes, and of zstd's version, alone.
     """
+    view = memoryview(plain)
+    if len(view) > _SAMPLES * _SAMPLE and not _shrinks(view):
+        return _stored(view)
+    stored: bytes = _compressor().compress(view)
+    return stored
+
+
+def _shrinks(plain: memoryview) -> bool:
+    """Whether samples of a frame shrink by an eighth."""
+    stride = (len(plain) - _SAMPLE) // (_SAMPLES - 1)
+    sample = b"".join(plain[at : at + _SAMPLE] for at in range(0, stride * _SAMPLES, stride))
+    return len(_compressor().compress(sample)) <= len(sample) * (WORTH - 1) // WORTH
+
+
+def _stored(plain: memoryview) -> bytes:
+    """A frame of raw blocks (RFC 8878, 3.1.1): its bytes, and 3 more for each 128 KiB."""
+    blocks = range(0, len(plain), _BLOCK)
+    pieces: list[bytes | memoryview] = [FRAME_MAGIC, _STORED, len(plain).to_bytes(4, "little")]
+    for at in blocks:
+        piece = plain[at : at + _BLOCK]
+        pieces += [(len(piece) << 3 | (at == blocks[-1])).to_bytes(3, "little"), piece]
+    return b"".join(pieces)
+
+
+def _compressor() -> zstandard.ZstdCompressor:
     if not hasattr(_codecs, "compressor"):
         _codecs.compressor = zstandard.ZstdCompressor(
             level=LEVEL, write_content_size=True, write_checksum=False, write_dict_id=False
         )
-    stored: bytes = _codecs.compressor.compress(plain)
-    return stored
+    compressor: zstandard.ZstdCompressor = _codecs.compressor
+    return compressor
 
 
 def decompress(stored: bytes | memoryview, plain_size: int, where: str) -> bytes:

@@ -11,11 +11,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
-from airgap import limits, strict_json
+from airgap import __version__, limits, strict_json
 from airgap.audit_line import is_moment
 from airgap.digest import grouped, is_sha256
 from airgap.envelope import Envelope
@@ -205,7 +204,7 @@ def make(
         signers=tuple(sorted(signers)),
         overrides=overrides,
         host=key.public.key_id,
-        airgap=metadata.version("airgap-bundler"),
+        airgap=__version__,
     )
     return key.sign(Envelope(receipt.statement(), ()))
 

@@ -15,13 +15,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import metadata
 from pathlib import Path
 from typing import IO
 
 import zstandard
 
-from airgap import pack, papers, recovery, signing, tar, volume_names, volumes
+from airgap import __version__, pack, papers, recovery, signing, tar, volume_names, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.console import console, human_size
 from airgap.envelope import Envelope
@@ -208,7 +207,7 @@ def compose(
         profile_sha256=lock.profile_sha256,
         lock_sha256=hashlib.sha256(lock.to_bytes()).hexdigest(),
         built_with={
-            "airgap": metadata.version("airgap-bundler"),
+            "airgap": __version__,
             "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
         },
         platform="any",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
@@ -30,6 +31,9 @@ SPARE: Final = 64 << 20
 _FLUSH_EVERY: Final = 64 << 20
 """Bytes written between two flushes that go on beside the work: the disk is never idle, and the
 last flush is short."""
+
+_PIECES_BEHIND: Final = 4
+"""Pieces, a frame each at most, that wait to be written while the next are hashed."""
 
 
 class Store:
@@ -70,10 +74,11 @@ class Store:
         self.sweep()
         with (
             self._root.inside(STAGING) as folder,
+            ThreadPoolExecutor(1, thread_name_prefix="write") as writer,
             ThreadPoolExecutor(1, thread_name_prefix="flush") as flusher,
         ):
             try:
-                yield Staging(folder, flusher)
+                yield Staging(folder, writer, flusher)
             finally:
                 for name in folder.names():
                     folder.remove(name)
@@ -103,12 +108,15 @@ class Store:
 
 
 class Staging:
-    """Blobs being written, flushed to the disk beside the work."""
+    """Blobs being written and flushed to the disk, both beside the checking of what comes next."""
 
-    def __init__(self, folder: Folder, flusher: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, folder: Folder, writer: ThreadPoolExecutor, flusher: ThreadPoolExecutor
+    ) -> None:
         self.folder = folder
         self.staged: list[str] = []
-        self._flusher = flusher
+        self._writer, self._flusher = writer, flusher
+        self._writes: deque[Future[None]] = deque()
         self._flushes: list[Future[None]] = []
 
     def write(self, sha256: str, pieces: Iterable[memoryview]) -> None:
@@ -117,15 +125,15 @@ class Staging:
         unflushed = 0
         try:
             for piece in pieces:
-                _write_all(descriptor, piece)
+                self._wait_for_writes(_PIECES_BEHIND - 1)
+                self._writes.append(self._writer.submit(_write_all, descriptor, piece))
                 unflushed += len(piece)
                 if unflushed >= _FLUSH_EVERY:
                     self._flush(os.dup(descriptor))
                     unflushed = 0
-        except OSError as error:
-            os.close(descriptor)
-            raise _unwritten(self.folder, error) from error
+            self._wait_for_writes(0)
         except BaseException:
+            wait(self._writes)  # nobody may write to a descriptor that is closed, or another's
             os.close(descriptor)
             raise
         self._flush(descriptor)
@@ -137,6 +145,14 @@ class Staging:
             for flush in self._flushes:
                 flush.result()
             self.folder.sync()
+        except OSError as error:
+            raise _unwritten(self.folder, error) from error
+
+    def _wait_for_writes(self, most: int) -> None:
+        """Until no more than so many pieces wait. Raises AirgapError where one is not written."""
+        try:
+            while len(self._writes) > most:
+                self._writes.popleft().result()
         except OSError as error:
             raise _unwritten(self.folder, error) from error
 

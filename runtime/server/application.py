@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from starlette.formparsers import MultiPartParser
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
+from airgap import __version__
 from airgap.errors import AirgapError
 from runtime.engine.scheduler import Scheduler
 from runtime.server import catalogue, errors, limits, page, schemas, status, transcribing
@@ -55,7 +55,7 @@ def api(house: House) -> FastAPI:
     """The routes alone, with the document that describes them."""
     app = FastAPI(
         title=TITLE,
-        version=metadata.version("airgap-bundler"),
+        version=__version__,
         description="OpenAI's audio API, served from a signed bundle by a process that has left "
         "the network.",
         docs_url=None,  # its pages load scripts from a CDN

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import subprocess
 import threading
 
 import pytest
@@ -88,6 +89,35 @@ def test_what_does_not_shrink_hardly_grows(large_recipe):
     data, statement = written(large_recipe)
     per_frame = 40 * statement.frames
     assert len(data) - limits.HEAD_SLOT - per_frame < size * 1.001 + 110_000
+
+
+SMALL = 128 * limits.KIB
+"""Of a frame of this size or less, the whole is tried, not samples of it."""
+
+
+@pytest.mark.parametrize("size", [SMALL + 1, 2 * SMALL, 2 * SMALL + 1, FRAME_PLAIN - 1])
+def test_a_frame_that_would_not_shrink_by_an_eighth_is_stored(size, foreign):
+    plain = noise(size)
+    stored = frames.compress(plain)
+    assert len(stored) == size + 9 + 3 * -(-size // SMALL)
+    assert frames.decompress(stored, size, "a frame") == plain
+    read = subprocess.run([foreign("zstd"), "-dqc"], input=stored, capture_output=True, check=True)
+    assert read.stdout == plain
+
+
+def test_a_frame_that_shrinks_by_an_eighth_is_compressed():
+    plain = bytearray(noise(FRAME_PLAIN))
+    plain[::4] = bytes(FRAME_PLAIN // 4)
+    assert len(frames.compress(plain)) < 7 / 8 * FRAME_PLAIN
+
+
+@pytest.mark.parametrize("eighths", [0, 2, 4, 6])
+def test_samples_come_from_all_over_a_frame(eighths):
+    """A header that shrinks, before weights that do not, does not decide for them."""
+    at = eighths * FRAME_PLAIN // 8
+    plain = bytearray(noise(FRAME_PLAIN))
+    plain[at : at + 2 * limits.KIB] = bytes(2 * limits.KIB)
+    assert len(frames.compress(plain)) > FRAME_PLAIN
 
 
 @pytest.mark.parametrize(
