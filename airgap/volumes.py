@@ -154,7 +154,10 @@ class VolumeSet:
             )
         last = self.volumes[-1]
         if offset != last.end:
-            raise _wrong_size(last.name, last.end - last.start, offset - last.start)
+            first = (
+                f", or '{self.volumes[0].name}', which tells how large it is" if there > 1 else ""
+            )
+            raise _wrong_size(last.name, last.end - last.start, offset - last.start, first)
 
     def read_to_end(self, offset: int) -> None:
         """Raise DamagedError where a volume has grown since, or the last goes on."""
@@ -304,11 +307,11 @@ def _numbered(volume: Volume, number: int) -> str:
     return volume_names.volume_name(volume.name[:-4], number)
 
 
-def _wrong_size(name: str, found: int, expected: int) -> DamagedError:
+def _wrong_size(name: str, found: int, expected: int, other: str = "") -> DamagedError:
     return DamagedError(
         f"'{name}' has {found} bytes, expected {expected}",
         rule="volumes.size",
-        hint=f"copy '{Path(name).name}' again: it is cut short, or is another bundle's",
+        hint=f"copy '{Path(name).name}' again{other}: it is cut short, or is another bundle's",
     )
 
 

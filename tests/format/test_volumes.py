@@ -35,7 +35,8 @@ def lay(folder, pieces, name=NAME):
 def noise(recipe_of, alice):
     """A bundle of seven frames of noise, the same with other noise, and sizes of volumes."""
     bundles = [
-        recipe_of({"samples/noise.bin": os.urandom(7 * FRAME_PLAIN)}).build(alice) for _ in range(2)
+        recipe_of({"samples/noise.bin": os.urandom(7 * FRAME_PLAIN + more)}).build(alice)
+        for more in (0, 99)
     ]
     return SimpleNamespace(
         data=bundles[0], other=bundles[1], half=len(bundles[0]) // 2 + 1000, quarter=7_500_000
@@ -191,16 +192,17 @@ def test_swapped_volumes_are_told_apart_from_damaged_ones(tmp_path, noise, refus
 
 
 def test_a_volume_of_another_version_is_told(tmp_path, noise, refuses):
-    paths = lay(tmp_path, cut(noise.data, noise.half))
-    paths[1].write_bytes(cut(noise.other, noise.half)[1])
-    error = refuses(tmp_path, "frame.digest", f"nothing in '{NAME}.002' belongs there")
+    paths = lay(tmp_path, cut(noise.data, noise.quarter))
+    paths[1].write_bytes(cut(noise.other, noise.quarter)[1])
+    error = refuses(tmp_path, "frame.digest", "frame 3 (")
     assert error.hint.startswith(f"copy {NAME}.002 again")  # and not .001, which is sound
 
 
 def test_a_first_volume_of_another_version(tmp_path, noise, refuses):
     paths = lay(tmp_path, cut(noise.data, noise.half))
     paths[0].write_bytes(cut(noise.other, noise.half)[0])
-    refuses(tmp_path, "frame.digest", f"nothing in '{NAME}.002' belongs there")
+    error = refuses(tmp_path, "volumes.size", f"{NAME}.002' has")
+    assert f"'{NAME}.002' again, or '{NAME}.001'" in error.hint  # which tells how large .002 is
 
 
 def test_a_flipped_bit_names_frame_bytes_file_and_volume(tmp_path, noise, refuses):
