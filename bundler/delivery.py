@@ -224,6 +224,8 @@ def _private_folder(folder: Path, shipment: Shipment, *, renew: bool) -> Iterato
         raise AirgapError(f"another run is writing '{shipment.title}' in '{folder}'") from error
     finally:
         os.close(descriptor)
+        if not renew:  # only what may be brought up to date is gone on with
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _check_same(shipment: Shipment, target: Path, *, renew: bool) -> None:
