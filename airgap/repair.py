@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Final
 
 from airgap import confined, damage, recovery, volume_names, volumes
 from airgap.archive import open_bundle, read_head
-from airgap.console import Advance, quietly
+from airgap.console import Advance, human_size, quietly
 from airgap.errors import AirgapError, DamagedError, UsageError
 from airgap.files import sync_folder
 from airgap.statement import Statement
@@ -80,6 +81,7 @@ def rebuild(files: Files, scratch: Path, otherwise: str) -> Files:
     beside = recovery.files_beside(files)
     there = list(files.volumes.values()) if files.is_split else list(files.in_order())
     program = recovery.program()
+    _check_space(scratch, [*there, *beside])
     for path in (*there, *beside):
         _salvage(path, scratch / path.name)
     # A PAR2 block replaces one block: no file comes out larger than everything that went in.
@@ -164,6 +166,21 @@ def _ranges(
             first, last = max(start, volume.start), min(end, volume.end)
             if first < last:
                 yield Range(volume.name, first - volume.start, last - volume.start - 1)
+
+
+def _check_space(scratch: Path, paths: Sequence[Path]) -> None:
+    """Raise AirgapError where copies of these, and a repaired one of the largest, do not fit."""
+    try:
+        sizes = [path.stat().st_size for path in paths]
+    except OSError as error:
+        raise AirgapError(f"cannot read '{error.filename}': {error.strerror}") from error
+    wanted, free = sum(sizes) + max(sizes), shutil.disk_usage(scratch).free
+    if wanted > free:
+        raise AirgapError(
+            f"not enough space in '{scratch.parent}': the repair needs {human_size(wanted)}, and "
+            f"{human_size(free)} are free",
+            hint="--out FOLDER, where there is more space",
+        )
 
 
 def _salvage(path: Path, to: Path) -> None:

@@ -13,5 +13,7 @@
 - `dryload`, `dryload_child`, `measured`: every model loaded offline, and what that took
 - `layout`, `own_papers`: Lock -> the tree inside a bundle
 - `build`: all of it, to a signed bundle
+- `volume_size`, `volume_writer`: a bundle in volumes, each byte written once
+- `delivery`, `medium`: a bundle with its papers, copied to a medium and read back
 - `verbs`, `cli`: the commands
 """

@@ -95,7 +95,9 @@ def decision(action: Action, bundle: Path, root: Path | None, overrides: Overrid
     from airgap.accepted import clock
     from airgap.evidence import Decision
 
-    return Decision(places.isolated_root(root), action, bundle.name, clock(), overrides)
+    return Decision(
+        places.isolated_root(root), action, bundle.name or bundle.resolve().name, clock(), overrides
+    )
 
 
 def require(module: str, extra: str, verb: str) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -318,6 +319,17 @@ def test_what_cannot_be_confined_is_not_run(tmp_path):
     with pytest.raises(AirgapError, match="cannot be confined here") as caught:
         confined.run(Path("/bin/true"), [], tmp_path, tmp_path / "no such folder", 1)
     assert "Landlock" in caught.value.hint
+
+
+def test_a_repair_that_does_not_fit_is_told_before_it_starts(host, split, monkeypatch, snapshot):
+    damage(split, "a flipped bit")
+    before = snapshot(split)
+    monkeypatch.setattr(repair.shutil, "disk_usage", lambda _at: SimpleNamespace(free=1_000_000))
+    said = host.airgap("repair", split)
+    assert said.code == 1
+    assert "not enough space" in said.err
+    assert "next: --out FOLDER" in said.err
+    assert snapshot(split) == before
 
 
 def test_without_a_program_it_says_what_to_install(split, monkeypatch):
