@@ -147,6 +147,35 @@ class OpenBundle:
         for _file, _pieces in self.contents(advance):
             pass
 
+    def read(self, file: File, limit: int) -> bytes:
+        """One small file that the bundle carries, without the rest of the payload.
+
+        Its frames are compared with the table, its bytes with the manifest. Not for a pipe.
+
+        Args:
+            file: of the manifest, with an offset.
+            limit: the largest size in bytes that is read.
+
+        Raises:
+            DamagedError: it is larger, or not what the manifest says.
+        """
+        if file.offset is None or file.size > limit:
+            raise _not_signed(f"'{file.path}'", f"at most {limit} bytes of it were expected here")
+        first = file.offset // limits.FRAME_PLAIN
+        last = (file.offset + file.size) // limits.FRAME_PLAIN
+        offsets, plain = self.offsets, b""
+        for index in range(first + 1, min(last + 2, len(self.table.slots))):
+            stored = volumes.read(self.source, offsets[index], self.table.slots[index].stored)
+            piece = self._decompressed(index, memoryview(stored))
+            if piece is None:
+                raise self._damage([index])
+            plain += piece
+        start = file.offset - first * limits.FRAME_PLAIN
+        content = plain[start : start + file.size]
+        if (found := hashlib.sha256(content).hexdigest()) != file.sha256:
+            raise _wrong_file(file, found)
+        return content
+
     def _plain_frames(self, advance: Advance) -> Generator[bytes, None, None]:
         with closing(self._each_frame(self._decompressed)) as frames_:
             for index, plain in frames_:

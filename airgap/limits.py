@@ -39,6 +39,9 @@ FRAMES = 1 << 18
 FILES = 65_536
 """Files in a manifest. A wheelhouse with every engine has some hundreds."""
 
+SCAN_REPORT = 64 * MIB
+"""`scan.json`, where it is read on its own: a kilobyte for each file that there may be."""
+
 PATH_BYTES = 512
 """A path inside a bundle, in UTF-8."""
 

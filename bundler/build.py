@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -30,7 +30,7 @@ from airgap.manifest import Check, File, Manifest
 from airgap.signing import PrivateKey
 from airgap.statement import Statement
 from airgap.strict_json import from_time, to_time
-from bundler import layout, own_papers
+from bundler import delta, layout, own_papers
 from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
 from bundler.layout import Tree
@@ -94,6 +94,7 @@ def build(
     *,
     skip_dry_load: Collection[str] = (),
     shape: Shape = WHOLE,
+    base: Manifest | None = None,
 ) -> Built:
     """Build a bundle into `out/NAME-VERSION/`.
 
@@ -105,14 +106,17 @@ def build(
         signers: private keys by the signer's name; none leaves the bundle unsigned.
         skip_dry_load: roles whose models are not loaded before they are signed.
         shape: in which files the bundle is written, and what lies beside it.
+        base: of the full bundle that this one is a delta of; None builds a full one.
 
     Raises:
-        UsageError: the lock is incomplete, or the bundle is there already.
+        UsageError: the lock is incomplete, the bundle is there already, or cannot have this base.
         UnsafeError: a file could run code when it is loaded, and nobody answers for it.
         AirgapError: a file could not be fetched or written. Nothing is left behind but what
             was fetched rightly.
     """
     lock.check_complete()
+    if base:
+        delta.check_base(lock, base)
     title = f"{lock.name}-{lock.version}"
     target = out / title
     if target.exists():
@@ -125,7 +129,7 @@ def build(
     with access.cache.used():
         fetched = fetch(lock, access)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
-        manifest, contents = compose(profile, lock, fetched.paths, checks)
+        manifest, contents = compose(profile, lock, fetched.paths, checks, base)
         return _packed(manifest, contents, profile, out, signers, shape=shape)
 
 
@@ -181,18 +185,23 @@ def _check_models(
 
 
 def compose(
-    profile: Profile, lock: Lock, cached: Mapping[str, Path], checks: Checks | None = None
+    profile: Profile,
+    lock: Lock,
+    cached: Mapping[str, Path],
+    checks: Checks | None = None,
+    base: Manifest | None = None,
 ) -> tuple[Manifest, Contents]:
     """The manifest of a bundle, and where the bytes of each of its files are.
 
-    The same profile, lock, checks and versions give the same manifest, byte for byte.
+    The same profile, lock, checks, base and versions give the same manifest, byte for byte.
     """
     tree = layout.lay_out(lock)
     files, contents = _models(tree, cached)
     if checks:
         files.append(_small_file(own_papers.SCAN, checks.scan.report, None))
         contents[own_papers.SCAN] = checks.scan.report
-    for path, content in _own_papers(lock, files):
+    left = delta.left_out(files, base.files) if base else {}
+    for path, content in _own_papers(lock, files, delta.by_hand(base, left) if base else b""):
         files.append(_small_file(path, content, None))
         contents[path] = content
     files.sort(key=lambda file: file.path)
@@ -202,7 +211,7 @@ def compose(
         sequence=lock.sequence,
         created=lock.created,
         expires=_expiry(profile, lock),
-        base=None,
+        base=delta.named(base, profile.hash) if base else None,
         profile=profile.name,
         profile_sha256=lock.profile_sha256,
         lock_sha256=hashlib.sha256(lock.to_bytes()).hexdigest(),
@@ -213,7 +222,7 @@ def compose(
         platform="any",
         features={"diarization_enabled": profile.diarization != "none"},
         artifacts=tree.artifacts,
-        files=tuple(file for _header, file in tar.members(files, lock.created)),
+        files=_laid_out(files, left, lock.created),
         derived=tuple(made.derived for made in tree.made),
         built=(),
         scan=checks.scan.check if checks else None,
@@ -237,8 +246,15 @@ def _models(tree: Tree, cached: Mapping[str, Path]) -> tuple[list[File], dict[st
     return files, contents
 
 
-def _own_papers(lock: Lock, files: Sequence[File]) -> Iterator[tuple[str, bytes]]:
-    readme = own_papers.readme(lock.name, lock.version)
+def _laid_out(files: Sequence[File], left: Collection[str], created: str) -> tuple[File, ...]:
+    """The files with the offsets that the tar gives to those which are not left to a base."""
+    members = tar.members((file for file in files if file.path not in left), created)
+    offsets = {file.path: file.offset for _header, file in members}
+    return tuple(replace(file, offset=offsets.get(file.path)) for file in files)
+
+
+def _own_papers(lock: Lock, files: Sequence[File], on_delta: bytes) -> Iterator[tuple[str, bytes]]:
+    readme = own_papers.readme(lock.name, lock.version) + on_delta
     yield own_papers.README, readme
     digests = {file.path: file.sha256 for file in files}
     digests[own_papers.README] = hashlib.sha256(readme).hexdigest()
@@ -264,7 +280,7 @@ def _write(
         content = contents[file.path]
         return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
-    total = sum(file.size for file in manifest.files)
+    total = sum(file.size for file in manifest.carried)
     _check_space(bundle.parent, total)
     try:
         with writing(bundle, each) as stream, console.progress("pack", total) as bar:

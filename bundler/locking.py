@@ -21,6 +21,7 @@ from airgap.errors import AirgapError, UsageError
 from airgap.limits import MIB
 from airgap.paths import collisions, path_defect
 from bundler.catalog import Entry, entry_for
+from bundler.changes import Change
 from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.profile import Profile, WantedModel
 from bundler.sink import Sink
@@ -32,22 +33,6 @@ SMALL: Final = 32 * MIB
 """A file without a SHA-256 on the hub; it stores everything above 10 MB the other way."""
 
 FIRST_VERSION: Final = "1.0.0"
-
-
-@dataclass(frozen=True)
-class Change:
-    """A difference between two locks: `old` is None for what is new, `new` for what is gone."""
-
-    what: str
-    old: str | None
-    new: str | None
-
-    def __str__(self) -> str:
-        if self.old is None:
-            return f"+ {self.what}  {self.new}"
-        if self.new is None:
-            return f"- {self.what}  {self.old}"
-        return f"~ {self.what}  {self.old} -> {self.new}"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,15 @@ def build(
             show_default=False,
         ),
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MANIFEST|BUNDLE",
+            help="Build a delta: leave out every model file that this older, full bundle has. Its "
+            "manifest.json is enough; it is read, not verified.",
+            show_default=False,
+        ),
+    ] = None,
     split: Split = None,
     recovery: Recovery = None,
     ca_bundle: CaBundle = None,
@@ -52,16 +61,21 @@ def build(
     check it with openssl and sha256sum. The same lock gives the same bytes. Without --key the
     bundle ends unsigned, and no host accepts it.
 
+    A delta lists, scans and loads the whole, and carries what is new. A host mounts it where the
+    files of its base are in the store, and checks each of them.
+
     \b
     Examples:
       airgap build demo --key alice
       airgap build ./ward-7.yaml --key alice --key bob --out /srv/bundles
+      airgap build demo --key alice --base demo-1.0.0/manifest.json
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places, signing
     from bundler import volume_size
     from bundler.build import Shape
     from bundler.build import build as build_bundle
+    from bundler.claims import read_manifest
     from bundler.lock import read_lock
     from bundler.profile import read_profile
     from bundler.sources.environment import access_for, require_libraries
@@ -76,14 +90,14 @@ def build(
         )
         for named in key or []
     }
-    access = access_for(path, ca_bundle)
     built = build_bundle(
         wanted,
         lock,
-        access,
+        access_for(path, ca_bundle),
         out,
         signers,
         skip_dry_load=skip_dry_load or [],
+        base=read_manifest(base) if base else None,
         shape=Shape(each, recovery),
     )
     _report(built, list(signers))
@@ -97,6 +111,12 @@ def _checks(built: Built) -> str:
     )
 
 
+def _left(built: Built) -> str:
+    """What a delta leaves out, for a person."""
+    left = built.manifest.left_to_base
+    return f"{len(left)} files ({human_size(sum(file.size for file in left))})"
+
+
 def _report(built: Built, signers: list[str]) -> None:
     from airgap.statement import approval_code
 
@@ -107,6 +127,8 @@ def _report(built: Built, signers: list[str]) -> None:
     console.data(f"  size           {size}")
     if len(built.files) > 1:
         console.data(f"  volumes        {len(built.files)}, to {built.files[-1].name}")
+    if base := built.manifest.base:
+        console.data(f"  delta          leaves {_left(built)} to {base.title}")
     console.data(f"  checked        {_checks(built)}")
     console.data(f"  signed by      {', '.join(signers) or 'nobody'}")
     console.data(f"  approval code  {code}")
@@ -120,6 +142,8 @@ def _report(built: Built, signers: list[str]) -> None:
             "volumes": [str(path) for path in built.files],
             "bytes": built.size,
             "files": len(built.manifest.files),
+            "base": built.manifest.base.to_json() if built.manifest.base else None,
+            "left_to_base": len(built.manifest.left_to_base),
             "signers": signers,
             "approval_code": code,
             "statement_sha256": code.replace(" ", ""),

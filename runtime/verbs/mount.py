@@ -82,6 +82,9 @@ def _report(verified: VerifiedBundle, where: Path, receipt: Path) -> None:
     console.data(f"  signed by      {', '.join(verified.verdict.signers)}")
     console.data(f"  approval code  {verified.approval_code}")
     console.data(f"  contents       {len(manifest.files)} files, {human_size(size)}")
+    if statement.base:
+        left = len(manifest.left_to_base)
+        console.data(f"  delta of       {statement.base.title}: {left} files were here already")
     console.data(f"  cache root     {where}")
     console.data(f"  receipt        {receipt}")
     console.say(f"next: airgap transcribe FILE; or, for other programs: export HF_HOME={where}/hf")
@@ -95,6 +98,7 @@ def _report(verified: VerifiedBundle, where: Path, receipt: Path) -> None:
             "approval_code": verified.approval_code,
             "files": len(manifest.files),
             "bytes": size,
+            "base": statement.base.to_json() if statement.base else None,
             "cache_root": str(where),
             "receipt": str(receipt),
         },

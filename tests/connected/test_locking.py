@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from airgap.errors import AirgapError, UsageError
+from bundler.changes import Change
 from bundler.fetch import fetch
 from bundler.lock import Lock, LockedFile
-from bundler.locking import Change, lock_profile, next_version
+from bundler.locking import lock_profile, next_version
 from bundler.profile import Profile
 from bundler.sources import Access
 from bundler.sources.huggingface import HuggingFace
