@@ -15,7 +15,7 @@
 - `delta`: what a bundle leaves to its base
 - `build`: all of it, to a signed bundle
 - `volume_size`, `volume_writer`: a bundle in volumes, each byte written once
-- `delivery`, `medium`: a bundle with its papers, copied to a medium and read back
+- `shipment`, `delivery`, `medium`: a bundle with its papers, copied to a medium and read back
 - `inventory`, `claims`, `changes`: what two bundles, locks or profiles hold, and how they differ
 - `verbs`, `cli`: the commands
 """

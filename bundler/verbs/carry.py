@@ -12,8 +12,9 @@ from airgap.verbs import options
 from bundler.verbs.volumes import Recovery, Split
 
 if TYPE_CHECKING:
-    from bundler.delivery import Delivered, Shipment
+    from bundler.delivery import Delivered
     from bundler.medium import Medium
+    from bundler.shipment import Shipment
 
 
 def register(app: typer.Typer) -> None:
@@ -43,15 +44,15 @@ def carry(
     console.configure(as_json=json, quiet=quiet)
     import os
 
-    from bundler import delivery, volume_size
+    from bundler import delivery, shipment, volume_size
     from bundler.medium import Medium
 
     each = volume_size.parse(split) if split else None
     medium = Medium.below(dest)
-    with delivery.opened(bundle, also or ()) as shipment:
-        each = _largest_that_fits(shipment, medium, each)
-        _check_space(shipment, dest, medium, recovery)
-        done = delivery.deliver(shipment, dest, each, renew=True, recovery_percent=recovery)
+    with shipment.opened(bundle, also or ()) as opened:
+        each = _largest_that_fits(opened, medium, each)
+        _check_space(opened, dest, medium, recovery)
+        done = delivery.deliver(opened, dest, each, renew=True, recovery_percent=recovery)
     os.sync()  # the file system's own books too: a stick is often pulled out without umount
     _report(done, medium)
 

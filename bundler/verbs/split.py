@@ -38,12 +38,12 @@ def split(
       airgap split demo-1.0.0.tar.zst --size fat32 --out /srv/for-sticks
     """
     console.configure(as_json=json, quiet=quiet)
-    from bundler import delivery, volume_size
+    from bundler import delivery, shipment, volume_size
 
     each = volume_size.parse(size)
     out.mkdir(parents=True, exist_ok=True)
-    with delivery.opened(bundle, also or ()) as shipment:
-        done = delivery.deliver(shipment, out, each, renew=False, recovery_percent=recovery)
+    with shipment.opened(bundle, also or ()) as opened:
+        done = delivery.deliver(opened, out, each, renew=False, recovery_percent=recovery)
     console.data(f"{done.folder}: {_volumes(len(done.files))}, {human_size(done.size)}")
     console.data(f"  first          {done.files[0].name}")
     console.data(f"  last           {done.files[-1].name}")

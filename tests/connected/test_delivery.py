@@ -23,7 +23,7 @@ from airgap import cli, volumes
 from airgap.archive import open_bundle, read_head
 from airgap.errors import AirgapError, DamagedError, UsageError
 from airgap.statement import Statement
-from bundler import delivery, medium, volume_size
+from bundler import delivery, medium, shipment, volume_size
 from bundler.build import WHOLE, Built, Shape, build
 from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.medium import Medium
@@ -398,9 +398,9 @@ def test_killed_at_any_moment_nothing_is_half_there(
 
 def test_two_runs_at_once_do_not_meet(whole: Path, stick: Path) -> None:
     with (
-        delivery.opened(whole, ()) as first,
+        shipment.opened(whole, ()) as first,
         delivery._private_folder(stick, first, renew=True),
-        delivery.opened(whole, ()) as second,
+        shipment.opened(whole, ()) as second,
         pytest.raises(AirgapError, match=r"another run is writing 'n-1\.0\.0'"),
     ):
         delivery.deliver(second, stick, None, renew=True)
@@ -412,15 +412,15 @@ def test_a_link_in_the_way_is_not_followed(whole: Path, stick: Path, tmp_path: P
     staging.mkdir()
     (staging / NAME).symlink_to(tmp_path / "victim")
     with (
-        delivery.opened(whole, ()) as shipment,
+        shipment.opened(whole, ()) as sent,
         pytest.raises(AirgapError, match="cannot write"),
     ):
-        delivery.deliver(shipment, stick, None, renew=True)
+        delivery.deliver(sent, stick, None, renew=True)
     assert (tmp_path / "victim").read_text() == "mine"
 
 
 def test_damage_of_the_bundle_is_its_own_error(whole: Path, stick: Path) -> None:
     os.truncate(whole, 3_000_000)
-    with pytest.raises(DamagedError, match="cut short"), delivery.opened(whole, ()):
+    with pytest.raises(DamagedError, match="cut short"), shipment.opened(whole, ()):
         pytest.fail("it was opened")
     assert names(stick) == []
