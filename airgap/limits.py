@@ -54,6 +54,12 @@ SIGNATURES = 32
 KEY_FILE = 64 * KIB
 """A PEM file of public or private keys."""
 
+SIGNATURE_FILE = 64 * MIB
+"""A signature file beside a bundle: `model.sig` names every file of the tree, in base64."""
+
+PAPER = 64 * MIB
+"""A paper of the tree that is taken out whole: `REVIEW.html`, which lists every file."""
+
 POLICY_FILE = 1 * MIB
 """The policy of a trust store, or a state file beside it."""
 

@@ -94,7 +94,7 @@ def deliver(
         for path in carried:
             _copy(path, staging / path.name)
         if recut:
-            papers.write(staging / pieces[0].name, {})
+            papers.write(staging / pieces[0].name, {}, {})
         if recovery_percent is not None:
             console.say("making recovery data")
             recovery.make(volume_names.locate(staging / pieces[0].name), recovery_percent)

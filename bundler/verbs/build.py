@@ -47,6 +47,15 @@ def build(
             show_default=False,
         ),
     ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MANIFEST|BUNDLE",
+            help="An older bundle: REVIEW.html says what changed since. It is read, not verified. "
+            "Without it, that of --base.",
+            show_default=False,
+        ),
+    ] = None,
     split: Split = None,
     recovery: Recovery = None,
     ca_bundle: CaBundle = None,
@@ -72,24 +81,23 @@ def build(
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places, signing
+    from bundler.sources.environment import access_for, require_libraries
+
+    require_libraries("build")
     from bundler import volume_size
     from bundler.build import Shape
     from bundler.build import build as build_bundle
     from bundler.claims import read_manifest
     from bundler.lock import read_lock
     from bundler.profile import read_profile
-    from bundler.sources.environment import access_for, require_libraries
 
-    require_libraries("build")
     each = volume_size.parse(split) if split else None
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
-    signers = {
-        signing.signer_name(named): signing.unlock(
-            named, places.key_folder(), passphrase_file, passphrase_fd
-        )
-        for named in key or []
-    }
+    signers = signing.unlock_each(key or [], places.key_folder(), passphrase_file, passphrase_fd)
+    older = read_manifest(base) if base else None
+    if older:
+        console.say(f"base: {older.title}, read from '{base}', not verified")
     built = build_bundle(
         wanted,
         lock,
@@ -97,7 +105,8 @@ def build(
         out,
         signers,
         skip_dry_load=skip_dry_load or [],
-        base=read_manifest(base) if base else None,
+        base=older,
+        previous=read_manifest(previous) if previous else None,
         shape=Shape(each, recovery),
     )
     _report(built, list(signers))

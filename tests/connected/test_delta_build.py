@@ -61,7 +61,7 @@ def paths(built: Built, *, carried: bool) -> set[str]:
 def test_only_new_content_travels(make: Make, base: Built) -> None:
     delta = make(NEW, 2, base.manifest)
     assert paths(delta, carried=False) == {"weights.txt", "main"}
-    papers = {"README.txt", "SHA256SUMS", "scan.json"}
+    papers = {"README.txt", "REVIEW.html", "SHA256SUMS", "sbom.cdx.json", "scan.json"}
     assert paths(delta, carried=True) == {"config.json", "it's new.txt", *papers}
     digest = frames.digest(base.manifest.to_bytes(), "sha256").hex()
     assert delta.manifest.base == Base("ward", "1.1.0", digest)
@@ -127,7 +127,13 @@ def test_a_base_is_a_bundle_or_the_manifest_beside_it(base: Built) -> None:
 def test_nothing_new_but_the_papers_is_a_delta_all_the_same(make: Make, base: Built) -> None:
     """A new version may change a licence or an expiry alone."""
     delta = make(OLD, 2, base.manifest)
-    assert paths(delta, carried=True) == {"README.txt", "SHA256SUMS", "scan.json"}
+    assert paths(delta, carried=True) == {
+        "README.txt",
+        "REVIEW.html",
+        "SHA256SUMS",
+        "sbom.cdx.json",
+        "scan.json",
+    }
 
 
 def test_the_base_is_named_in_the_deltas_own_hash(

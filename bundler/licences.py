@@ -1,0 +1,39 @@
+"""Licences by the name that their publishers give: which forbid commercial use, SPDX's names."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_SPDX: Final = {
+    name.lower(): name
+    for name in (
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "CC0-1.0",
+        "CC-BY-3.0",
+        "CC-BY-4.0",
+        "CC-BY-SA-4.0",
+        "CC-BY-ND-4.0",
+        "CC-BY-NC-2.0",
+        "CC-BY-NC-3.0",
+        "CC-BY-NC-4.0",
+        "CC-BY-NC-ND-4.0",
+        "CC-BY-NC-SA-4.0",
+        "MIT",
+        "MPL-2.0",
+        "Unlicense",
+    )
+}
+"""Those that speech models come under. The hub writes SPDX's identifiers in lower case."""
+
+
+def is_non_commercial(licence: str) -> bool:
+    """Whether it forbids commercial use, as the Creative Commons' NC ones do."""
+    return "nc" in re.split(r"[^a-z]+", licence.lower())
+
+
+def spdx_id(licence: str) -> str | None:
+    """SPDX's identifier (https://spdx.org/licenses), None where it is not one that we know."""
+    return _SPDX.get(licence.strip().lower())
