@@ -172,6 +172,7 @@ def test_the_page_names_every_rule():
         "accepted",
         "volumes",
         "volume_names",
+        "base",
         "damage",
     )
     raised = set()
