@@ -32,6 +32,7 @@ from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
+from bundler.pipelines import with_pipelines
 from bundler.profile import Profile
 from bundler.scan.verdict import judge, scan_files
 from bundler.sources import Access
@@ -124,6 +125,7 @@ def build(
     skipped = Skipped.of(skip_dry_load, tree)
     with access.cache.used():
         fetched = fetch(lock, access)
+        tree = with_pipelines(tree, fetched.paths)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
         manifest, contents = compose(
             profile, lock, fetched.paths, checks, base=base, previous=previous

@@ -17,11 +17,11 @@ import yaml
 from airgap import limits
 from airgap.errors import UsageError
 from airgap.files import read_bounded
+from airgap.licences import is_non_commercial
 from airgap.paths import collisions
 from airgap.strict_json import is_name, is_time
 from airgap.yaml_document import Form, YamlDocument
 from bundler.catalog import CATALOG, ENGINES
-from bundler.licences import is_non_commercial
 from bundler.profile import Profile
 from bundler.sources import Source
 from bundler.sources.reading import COMMIT, REPOSITORY, read_path, read_source
@@ -118,7 +118,7 @@ class LockedModel:
 
     @property
     def is_non_commercial(self) -> bool:
-        """Whether its licence forbids commercial use, as the Creative Commons' NC ones do."""
+        """Whether its licence forbids commercial use."""
         return is_non_commercial(self.licence)
 
 

@@ -190,7 +190,8 @@ def _from_catalog(entry: Entry) -> LockedModel:
 def _from_hub(
     entry: Entry, state: Repository, old: LockedModel | None, access: Access
 ) -> LockedModel:
-    wanted = sorted((file for file in state.files if entry.wants(file.path)), key=lambda f: f.path)
+    chosen = entry.chosen(file.path for file in state.files)
+    wanted = sorted((file for file in state.files if file.path in chosen), key=lambda f: f.path)
     _check_list(state, wanted)
     if lacking := entry.lacks(file.path for file in wanted):
         found = ", ".join(sorted(file.path for file in state.files)) or "nothing"

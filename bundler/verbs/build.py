@@ -94,6 +94,9 @@ def build(
     each = volume_size.parse(split) if split else None
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
+    for model in lock.models:
+        if model.is_non_commercial:
+            console.warn(f"{model.id} may not be used commercially: its licence is {model.licence}")
     signers = signing.unlock_each(key or [], places.key_folder(), passphrase_file, passphrase_fd)
     older = read_manifest(base) if base else None
     if older:

@@ -212,6 +212,41 @@ def test_large_v3_without_its_preprocessor_is_refused(hub: Any, access: Access, 
         lock_profile(parse(PROFILE.replace("tiny", "large-v3")), None, access)
 
 
+MOODS = f"{PROFILE}- emotion: tiny/moods\n"
+MOOD_FILES = {
+    "config.json": b"{}",
+    "preprocessor_config.json": b"{}",
+    "pytorch_model.bin": b"pickled",
+    "vocab.json": b"{}",
+}
+
+
+def test_pickled_weights_are_locked_only_where_there_are_no_others(
+    whisper: Any, hub: Any, access: Access, kit: Any
+) -> None:
+    files = MOOD_FILES | {"model.safetensors": b"safe"}
+    hub.repositories["tiny/moods"] = kit.HubRepository(files)
+    moods = lock_profile(parse(MOODS), None, access).lock.models[1]
+    assert (moods.role, moods.engine) == ("emotion", "transformers")
+    assert [file.path for file in moods.files] == [
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    ]
+    del files["model.safetensors"]
+    moods = lock_profile(parse(MOODS), None, access).lock.models[1]
+    assert "pytorch_model.bin" in [file.path for file in moods.files]
+
+
+def test_an_emotion_model_without_weights_is_refused(
+    whisper: Any, hub: Any, access: Access, kit: Any
+) -> None:
+    files = {"config.json": b"{}", "preprocessor_config.json": b"{}", "flax_model.msgpack": b""}
+    hub.repositories["tiny/moods"] = kit.HubRepository(files)
+    with pytest.raises(AirgapError, match=r"no model\.safetensors or pytorch_model\.bin \(found"):
+        lock_profile(parse(MOODS), None, access)
+
+
 def test_a_small_file_that_differs_from_the_hubs_list_is_refused(
     whisper: Any, access: Access, kit: Any, cached: Cached
 ) -> None:
