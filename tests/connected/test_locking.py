@@ -20,7 +20,7 @@ from bundler.sources import Access
 from bundler.sources.huggingface import HuggingFace
 from bundler.sources.local import Local
 from bundler.sources.pypi import Pypi
-from bundler.terms import Terms
+from bundler.terms import Terms, announce
 
 REPOSITORY = "Systran/faster-whisper-tiny"
 
@@ -259,6 +259,14 @@ def test_the_lock_records_the_terms_that_were_accepted(
     whisper.card = {"extra_gated_prompt": 1}
     third = lock_profile(parse(), second.lock, access).lock
     assert third.models[0].terms == Terms(page, "manual", None)
+
+
+def test_a_build_says_whose_terms_hold(capsys: Any) -> None:
+    announce([("open", None), ("shut", Terms("https://h/o/m", "manual", None))])
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "Terms hold for shut, also behind the gap: https://h/o/m (manual, no text in the model card)"
+    ]
 
 
 def test_a_hub_that_answers_nonsense(hub: Any, access: Access, kit: Any) -> None:

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from airgap.errors import UsageError
-from bundler.build import compose
 from bundler.catalog import CATALOG
+from bundler.compose import compose
 from bundler.layout import Tree, lay_out
 from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.pipelines import RULE, with_pipelines

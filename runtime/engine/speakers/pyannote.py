@@ -144,10 +144,10 @@ class PyannoteDiarizer:
                 )
         except _FOREIGN as error:
             raise AirgapError(f"pyannote failed on this recording: {_brief(error)}") from error
-        duration = len(samples) / SAMPLE_RATE  # the last frame is longer than what is left
+        tracks = heard.speaker_diarization.itertracks(yield_label=True)
         turns = numbered(
-            Turn(float(at.start), min(float(at.end), duration), str(who))
-            for at, _, who in heard.speaker_diarization.itertracks(yield_label=True)
+            (Turn(float(at.start), float(at.end), str(who)) for at, _, who in tracks),
+            len(samples) / SAMPLE_RATE,
         )
         _check_number(turns, hints)
         return turns

@@ -281,6 +281,7 @@ def test_real_weights_say_who_said_what(
     """By the command, from a mount: most words go to whoever says them by pyannote's own RTTM."""
     host = mounted(real, demo_site, tmp_path)
     options = ("--diarization", "pyannote", "--speakers", "2", "--format", "json")
+    options += ("--word-timestamps",)
     heard = host.airgap("transcribe", two_people[0], *options)
     assert heard.code == 0, heard.err
     words = [word for part in json.loads(heard.out)["segments"] for word in part.get("words", [])]
