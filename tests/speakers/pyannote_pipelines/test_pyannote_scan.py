@@ -66,8 +66,7 @@ def _train(tiny: Path, path: Path) -> Any:
         enable_model_summary=False,
     )
     one = torch.utils.data.DataLoader(torch.randn(1, 1, 32_000))
-    model.train_dataloader, model.val_dataloader = (lambda: one), (list)
-    trainer.fit(model)
+    trainer.fit(model, train_dataloaders=one, val_dataloaders=[])
     trainer.save_checkpoint(str(path), weights_only=False)
 
 
