@@ -35,7 +35,7 @@ class Verbs(TyperGroup):
     order = (
         *("plan", "lock", "fetch", "scan", "keygen", "build", "cache"),
         *("inspect", "verify", "sign"),
-        *("trust", "mount", "list", "transcribe", "serve", "apikey", "audit"),
+        *("trust", "mount", "list", "transcribe", "serve", "mirror", "apikey", "audit"),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:
