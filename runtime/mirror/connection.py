@@ -131,8 +131,9 @@ class Connection:
         deadline = time.monotonic() + (
             limits.KEEP_ALIVE_SECONDS if self.idle else limits.HEADER_SECONDS
         )
-        while (end := self._unread.find(request.END)) < 0:
-            if len(self._unread) > limits.HEAD_BYTES:
+        most = limits.HEAD_BYTES + len(request.END)
+        while (end := self._unread.find(request.END, 0, most)) < 0:
+            if len(self._unread) >= most:
                 raise RequestError(431, f"expected a head of at most {limits.HEAD_BYTES} bytes")
             received = self._received(deadline)
             if not received:
