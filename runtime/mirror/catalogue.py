@@ -28,7 +28,9 @@ from runtime.mirror.snapshot import (
 
 MAIN: Final = "main"
 
-_REPOSITORY: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,96}/)?[A-Za-z0-9._-]{1,96}")
+_REPOSITORY: Final = re.compile(
+    r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
+)
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
