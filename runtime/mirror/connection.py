@@ -164,11 +164,14 @@ class Connection:
         self._linger()
 
     def _linger(self) -> None:
-        """Read what was already sent: closed with bytes unread, the answer would be lost."""
+        """Read on for a moment: closed with bytes unread, a connection is reset, answer and all."""
+        deadline = time.monotonic() + limits.LINGER_SECONDS
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-            self._socket.settimeout(limits.BACKLOG_SECONDS)
-            self._socket.recv(limits.HEAD_BYTES)
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                if not self._socket.recv(limits.HEAD_BYTES):
+                    return
 
     def _sent(self, asked: Request, answer: Answer, *, last: bool) -> tuple[int, int, str]:
         """Send an answer: its status for the log, bytes of its body, and why it was broken off."""

@@ -45,5 +45,8 @@ POLL_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 30.0
 """For answers to be finished, after SIGTERM. What is broken off can be resumed."""
 
+LINGER_SECONDS: Final = 1.0
+"""What follows a request that was refused is read so long, and thrown away."""
+
 BACKLOG_SECONDS: Final = 0.1
 """The pause where the host has no descriptor or thread left for the next client."""

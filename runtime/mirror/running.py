@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Final
 
 from airgap.accepted import clock
+from airgap.console import human_size
 from airgap.errors import AirgapError, UsageError
 from airgap.parallel import in_order
 from runtime import generation, standing
@@ -59,6 +60,8 @@ def compared(root: Path, bundles: tuple[str, ...], intact: Intact) -> Catalogue:
             for warning in standing.warnings(mounted, root, clock()):
                 logs.warn("standing", warning)
         found = catalogues.of_mounts(mounts)
+    size = sum(file.size for file in found.files.values())
+    logs.say("comparing", f"comparing {human_size(size)} with what was signed")
     for _compared in in_order(partial(intact.check, file) for file in found.files.values()):
         pass
     intact.forget_all_but(set(found.files))
@@ -122,25 +125,30 @@ class Running:
         return False
 
     def _let_in(self) -> None:
-        """Give everyone who waits a thread, within the limits."""
-        while True:
-            try:
-                raw, (address, *_rest) = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:  # no descriptor left, or the client has gone again
-                logs.warn("accept", f"a client was not let in: {error.strerror}")
-                time.sleep(limits.BACKLOG_SECONDS)
-                return
-            self._open = {one: thread for one, thread in self._open.items() if thread.is_alive()}
-            held = Counter(one.address for one in self._open)
-            if held.total() >= limits.CONNECTIONS or held[address] >= limits.PER_ADDRESS:
-                self._turn_away(raw)
-                continue
-            context = self._certificate.context if self._certificate else None
-            one = Connection(self, raw, address, context)
-            self._open[one] = threading.Thread(target=one.run, daemon=True)
-            self._open[one].start()
+        """Give one who waits a thread, within the limits."""
+        try:
+            raw, (address, *_rest) = self._listener.accept()
+        except BlockingIOError:  # gone again
+            return
+        except OSError as error:  # no descriptor is left
+            logs.warn("accept", f"a client was not let in: {error.strerror}")
+            time.sleep(limits.BACKLOG_SECONDS)
+            return
+        self._open = {one: thread for one, thread in self._open.items() if thread.is_alive()}
+        held = Counter(one.address for one in self._open)
+        if held.total() >= limits.CONNECTIONS or held[address] >= limits.PER_ADDRESS:
+            self._turn_away(raw)
+            return
+        context = self._certificate.context if self._certificate else None
+        one = Connection(self, raw, address, context)
+        thread = threading.Thread(target=one.run, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the host has no thread left
+            logs.warn("accept", f"a client was not let in: {error}")
+            self._turn_away(raw)
+            return
+        self._open[one] = thread
 
     def _turn_away(self, raw: socket.socket) -> None:
         """Say so where that needs no waiting: not through TLS, which would."""

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,7 @@ def test_a_file_that_was_changed_is_not_served(
         assert status == 500
         assert "etag" not in headers
         assert str(own_site.place.root).encode() not in body
+        assert bool(body) == (method == "GET")
     assert wire.get(MODEL, "Range: bytes=0-9")[0] == 206  # the others are served
     assert "is not what was signed: expected SHA-256" in mirror.said("damaged")[0]["message"]
     change(path)  # the bit is back, and so is the file
@@ -185,6 +188,17 @@ def test_sigterm_finishes_the_answers(
     assert received.partition(b"\r\n\r\n")[2] == demo_files["model.bin"].read_bytes()
     assert mirror.process.wait(30) == 0
     assert mirror.said("stopped")
+
+
+def test_it_needs_no_extra() -> None:
+    program = (
+        "import sys, runtime.mirror.running; print(*{one.split('.')[0] for one in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    extras = {"fastapi", "uvicorn", "starlette", "huggingface_hub", "faster_whisper", "numpy"}
+    assert not extras & set(done.stdout.split())
 
 
 def test_a_second_signal_ends_it_at_once(start_mirror: Callable[..., Any], wire_to: Any) -> None:
