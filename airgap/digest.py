@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import IO, Final
 
+from airgap.console import Advance, quietly
 from airgap.errors import AirgapError
 
 CHUNK: Final = 1 << 20
@@ -26,11 +27,18 @@ def is_sha256(text: object) -> bool:
     return isinstance(text, str) and _HEX256.fullmatch(text) is not None
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a regular file, hex. Raises AirgapError where it cannot be read."""
+def sha256_file(path: Path, advance: Advance = quietly) -> str:
+    """SHA-256 of a regular file, hex; `advance` is told the bytes that are done.
+
+    Raises AirgapError where it cannot be read.
+    """
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+                advance(len(chunk))
+            return digest.hexdigest()
     except OSError as error:
         raise AirgapError(f"cannot read '{path}': {error.strerror}") from error
 

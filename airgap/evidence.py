@@ -78,6 +78,14 @@ class Decision:
             )
         return verified
 
+    def verify_base(self, source: Bytes) -> VerifiedBundle:
+        """Decide about the base of a delta by this host's policy. Raises RefusedError.
+
+        Its age is not asked: a base is older than what builds on it, and may have expired.
+        """
+        policy, accepted = self._rules()
+        return verify(source, policy, None, accepted.now(self.clock))
+
     def passed(self, verified: VerifiedBundle) -> Path:
         """Record that the bundle was verified or mounted, and write the receipt.
 
@@ -88,12 +96,14 @@ class Decision:
             AirgapError: one of them could not be written.
         """
         statement = verified.bundle.statement
+        base = {"base": statement.base.title} if statement.base else {}
         self.log.append(
             self.action,
             bundle=statement.title,
             sequence=statement.sequence,
             approval_code=verified.approval_code.replace(" ", ""),
             signers=list(verified.verdict.signers),
+            **base,
         )
         policy = hashlib.sha256(TrustStore.of_host(self.root).policy_bytes()).hexdigest()
         envelope = receipt.make(

@@ -61,6 +61,11 @@ class PublicKey:
     pem: str
     _material: _Material
 
+    @property
+    def der(self) -> bytes:
+        """The key as DER SubjectPublicKeyInfo, whose SHA-256 is `key_id`."""
+        return self._material.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Whether `signature`, in its one accepted encoding, is this key's over `message`."""
         try:

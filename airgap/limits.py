@@ -12,6 +12,15 @@ MIB = 1024 * KIB
 HEAD_SLOT = 64 * KIB
 """The first frame with its 8 bytes of header. Room for five signers with ML-DSA-87 each."""
 
+VOLUMES = 999
+"""Volumes of a bundle: their numbers have three digits."""
+
+VOLUME_WRITTEN = 1 * MIB
+"""The least size of volumes that we make. A reader wants the head alone inside the first one."""
+
+NAMED = 8
+"""How many damaged frames or missing volumes an error names; a bad stick can have thousands."""
+
 FRAME_PLAIN = 4 * MIB
 """Payload bytes in a frame. Large enough to hash at full speed, small enough to hold one a core."""
 
@@ -30,6 +39,9 @@ FRAMES = 1 << 18
 FILES = 65_536
 """Files in a manifest. A wheelhouse with every engine has some hundreds."""
 
+SCAN_REPORT = 64 * MIB
+"""`scan.json`, where it is read on its own: a kilobyte for each file that there may be."""
+
 PATH_BYTES = 512
 """A path inside a bundle, in UTF-8."""
 
@@ -41,6 +53,12 @@ SIGNATURES = 32
 
 KEY_FILE = 64 * KIB
 """A PEM file of public or private keys."""
+
+SIGNATURE_FILE = 64 * MIB
+"""A signature file beside a bundle: `model.sig` names every file of the tree, in base64."""
+
+PAPER = 64 * MIB
+"""A paper of the tree that is taken out whole: `REVIEW.html`, which lists every file."""
 
 POLICY_FILE = 1 * MIB
 """The policy of a trust store, or a state file beside it."""

@@ -25,6 +25,7 @@ ROLES: Final = (
     "vad",
     "segmentation",
     "speaker-embedding",
+    "plda",
     "diarization",
     "emotion",
     "wheels",
@@ -198,9 +199,19 @@ class Manifest:
         return strict_json.readable({"format": FORMAT, **asdict(self)})
 
     @property
+    def title(self) -> str:
+        """`NAME-VERSION`, as the bundle's file is called."""
+        return f"{self.name}-{self.version}"
+
+    @property
     def carried(self) -> tuple[File, ...]:
         """The files that the bundle holds; all of them, unless it is a delta."""
         return tuple(file for file in self.files if file.offset is not None)
+
+    @property
+    def left_to_base(self) -> tuple[File, ...]:
+        """The files that a delta leaves to its base."""
+        return tuple(file for file in self.files if file.offset is None)
 
     def files_of(self, artifact: Artifact) -> tuple[File, ...]:
         """The files of one artifact, in the bundle's order."""
@@ -274,12 +285,31 @@ def _file_defects(manifest: Manifest) -> list[str]:
     ]
     paths = [file.path for file in manifest.files]
     defects += collisions(["manifest.json", *paths])
+    return [*defects, *_delta_defects(manifest)]
+
+
+def _delta_defects(manifest: Manifest) -> list[str]:
+    """Files that no base is there for; a base that cannot be one; one content of two sizes.
+
+    The bytes of a file that is left to the base are found by its digest, so nothing but this
+    would notice that it is listed with another size.
+    """
+    sizes = {file.sha256: file.size for file in manifest.files}
+    defects = [
+        f"file '{file.path}' has {file.size} bytes, and another of the same SHA-256 has "
+        f"{sizes[file.sha256]}"
+        for file in manifest.files
+        if sizes[file.sha256] != file.size
+    ]
     if manifest.base is None:
-        defects += [
+        return defects + [
             f"file '{file.path}' has no offset, and the bundle has no base"
-            for file in manifest.files
-            if file.offset is None
+            for file in manifest.left_to_base
         ]
+    if manifest.base.name != manifest.name:
+        defects.append(f"base '{manifest.base.title}' is no bundle of the name '{manifest.name}'")
+    if manifest.base.version == manifest.version:
+        defects.append(f"base '{manifest.base.title}' has the version of the bundle itself")
     return defects
 
 

@@ -1,117 +1,95 @@
-"""Papers beside a bundle, made from its head alone: statement, raw signatures, SIGNERS.txt.
+"""Papers beside a bundle, for people and other tools; nothing of ours reads them as evidence.
 
-With these, openssl and sha256sum check the bundle without a line of ours. They are copies for
-people and other tools: nothing of ours reads them back as evidence.
+Some come out of the head (statement, raw signatures), some are copies of the tree's own
+(`manifest.json`, `REVIEW.html`, `sbom.cdx.json`), some only a private key can make
+(`signature_files`). SIGNERS.txt and SHA256SUMS speak of the others and are written last.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
-from airgap import limits, volumes
-from airgap.archive import SKIPPABLE_HEADER, read_head
-from airgap.envelope import PAYLOAD_TYPE, Envelope, Signature
+from airgap import checksums, signature_files, tar, volume_names, volumes
+from airgap.archive import read_head
+from airgap.console import console
+from airgap.digest import sha256_file
+from airgap.envelope import Envelope
 from airgap.files import write_whole
-from airgap.statement import Statement, approval_code
+from airgap.signers_text import STATEMENT, UNNAMED, Signed, signature_file, signers_text
+from airgap.volume_names import Files
 
-STATEMENT = "statement.json"
-SIGNERS = "SIGNERS.txt"
+SIGNERS: Final = "SIGNERS.txt"
+REVIEW: Final = "REVIEW.html"
+SBOM: Final = "sbom.cdx.json"
 
-_SIGNED = re.compile(r"^  ([a-z0-9][a-z0-9._-]*) +(\S+) +([0-9a-f]{64})$", re.MULTILINE)
+COPIES: Final = (tar.MANIFEST, REVIEW, SBOM)
+"""Members of the tree that lie beside the bundle as well, byte for byte."""
 
-_UNNAMED = "-"
+_SIGNED: Final = re.compile(r"^  ([a-z0-9][a-z0-9._-]*) +(\S+) +([0-9a-f]{64})$", re.MULTILINE)
 
-
-def signature_file(signature: Signature) -> str:
-    """`statement.json.KEYID8.sig`: the raw signature over the statement's PAE."""
-    return f"{STATEMENT}.{signature.key_id[:8]}.sig"
-
-
-def write(bundle: Path, names: Mapping[str, str]) -> None:
-    """Write the papers of a bundle into its folder, replacing older ones.
-
-    Args:
-        bundle: the .tar.zst, with the head that it has now.
-        names: names of signers by key id, as far as they are known; those that an older
-            SIGNERS.txt gives are kept.
-    """
-    with volumes.opened(bundle) as source:
-        envelope = read_head(source)
-    folder = bundle.parent
-    known = {**_names_in(folder / SIGNERS), **names}
-    write_whole(folder / STATEMENT, envelope.statement)
-    for signature in envelope.signatures:
-        write_whole(folder / signature_file(signature), signature.value)
-    write_whole(folder / SIGNERS, signers_text(bundle.name, envelope, known).encode())
-
-
-def signers_text(bundle: str, envelope: Envelope, names: Mapping[str, str]) -> str:
-    """SIGNERS.txt: who signed, the approval code, and how to check both without us."""
-    statement = Statement.parse(envelope.statement)
-    rows = [
-        f"  {names.get(one.key_id, _UNNAMED):<16} {algorithm(one):<12} {one.key_id}"
-        for one in envelope.signatures
-    ]
-    checks = "\n".join(_check(one) for one in envelope.signatures)
-    payload = statement.subjects["payload"]
-    preamble = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(envelope.statement)} "
-    file = shlex.quote(bundle)  # it will be pasted into a shell
-    start = limits.HEAD_SLOT + SKIPPABLE_HEADER + statement.table_size + 1
-    return f"""\
-{statement.title}: who signed it, and how to check that without airgap
-
-The names below are this file's word alone; what proves anything is a public key that you
-have from its owner, whose SHA-256 you compared on paper.
-
-Approval code (SHA-256 of {STATEMENT}):
-  {approval_code(envelope.statement)}
-
-Signed by (name, algorithm, SHA-256 of the public key in DER):
-{chr(10).join(rows) or "  nobody yet: no host accepts it"}
-
-1. What was signed is {STATEMENT}, in the DSSE encoding:
-
-  printf '{preamble}' | cat - {STATEMENT} > statement.pae
-
-2. Each signature, with the public key that you trust in place of KEY.pub
-   (`openssl pkey -pubin -in KEY.pub -outform DER | sha256sum` prints the number above):
-
-{checks or "  none"}
-
-3. {STATEMENT} names the {statement.hash.upper()} of the bundle's content. This must print it:
-
-  tail -c +{start} {file} | {statement.hash}sum
-  {payload}
-
-4. The content is an ordinary archive: tar --zstd -xf {file}
+_UNSIGNED_NOTE: Final = f"""\
+# Of the delivered files. Nobody signed this list: it finds a copy that went wrong, not a forgery.
+# {SIGNERS} says how to find one. Check with: sha256sum -c --strict {checksums.FILE}
 """
 
 
-def algorithm(signature: Signature) -> str:
-    """The algorithm of a signature of ours, told by its form."""
-    match len(signature.value):
-        case 64:
-            return "ed25519"
-        case 4627:
-            return "ml-dsa-87"
-        case _:
-            return "ecdsa-p384"
+def write(bundle: Path, names: Mapping[str, str], signed: Mapping[str, bytes]) -> None:
+    """Write what the head says, what keys have made, and the two papers that speak of the rest.
+
+    Args:
+        bundle: the .tar.zst, or one of its volumes, with the head that it has now.
+        names: names of signers by key id, as far as they are known; those that an older
+            SIGNERS.txt gives are kept.
+        signed: the new signature files, by name.
+    """
+    files = volume_names.locate(bundle)
+    with volumes.opened_files(files.alone) as source:
+        envelope = read_head(source)
+    folder = files.first.parent
+    write_whole(folder / STATEMENT, envelope.statement)
+    for signature in envelope.signatures:
+        write_whole(folder / signature_file(signature), signature.value)
+    for file, content in signed.items():
+        write_whole(folder / file, content)
+    known = {**_names_in(folder / SIGNERS), **names}
+    others = tuple(signature_files.found(folder, (one.key_id for one in envelope.signatures)))
+    text = signers_text(Signed(files.name, envelope, known, others, files.is_split))
+    write_whole(folder / SIGNERS, text.encode())
+    write_whole(folder / checksums.FILE, _sums(files, envelope).encode())
 
 
-def _check(signature: Signature) -> str:
-    file = signature_file(signature)
-    if algorithm(signature) == "ecdsa-p384":
-        return f"  openssl dgst -sha384 -verify KEY.pub -signature {file} statement.pae"
-    verify = "openssl pkeyutl -verify -pubin -inkey KEY.pub -rawin -in statement.pae"
-    needs = "   # OpenSSL 3.5 or newer" if algorithm(signature) == "ml-dsa-87" else ""
-    return f"  {verify} -sigfile {file}{needs}"
+def made_from_head(envelope: Envelope) -> Iterator[str]:
+    """The names of the papers that `write` makes of a head alone."""
+    yield STATEMENT
+    yield from map(signature_file, envelope.signatures)
+    yield from (SIGNERS, checksums.FILE)
+
+
+def _delivered(files: Files, envelope: Envelope) -> Iterator[str]:
+    """The names of the bundle and of the papers that are beside it now, SHA256SUMS apart."""
+    folder = files.first.parent
+    names = {*COPIES, *made_from_head(envelope), *signature_files.all_names(folder)}
+    yield from (path.name for path in files.volumes.values() or (files.first,))
+    yield from (name for name in names - {checksums.FILE} if (folder / name).is_file())
+
+
+def _sums(files: Files, envelope: Envelope) -> str:
+    """SHA256SUMS of what is delivered. The bundle is read once more: its head may be new."""
+    folder = files.first.parent
+    names = list(_delivered(files, envelope))
+    total = sum((folder / name).stat().st_size for name in names)
+    digests = {}
+    with console.progress("checksums", total) as bar:
+        for name in names:
+            digests[name] = sha256_file(folder / name, bar.advance)
+    return _UNSIGNED_NOTE + checksums.text(digests)
 
 
 def _names_in(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     text = path.read_text(encoding="utf-8", errors="replace")
-    return {key_id: name for name, _algorithm, key_id in _SIGNED.findall(text) if name != _UNNAMED}
+    return {key_id: name for name, _algorithm, key_id in _SIGNED.findall(text) if name != UNNAMED}

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from airgap import keys, limits, passphrase
+from airgap import keys, limits, minisign, passphrase
 from airgap.envelope import Envelope, Signature
 from airgap.errors import UsageError
 from airgap.files import read_bounded, write_whole
@@ -72,6 +72,8 @@ def generate(algorithm: str) -> PrivateKey:
 def save(folder: Path, name: str, private: Iterable[PrivateKey], secret: bytes | None) -> None:
     """Write `NAME.ALGORITHM.key` (mode 0600) and `.pub` for each key into `folder`.
 
+    Ed25519 has its public key in minisign's form as well: `NAME.ed25519.minisign`.
+
     Raises:
         UsageError: one of the files is there already; a key is never overwritten.
     """
@@ -86,6 +88,8 @@ def save(folder: Path, name: str, private: Iterable[PrivateKey], secret: bytes |
     for path, key in paths.items():
         write_whole(path, key.to_pem(secret), mode=0o600)
         write_whole(path.with_suffix(".pub"), key.public.pem.encode())
+        if key.public.algorithm == keys.ED25519:
+            write_whole(path.with_suffix(".minisign"), minisign.public_key(key.public))
 
 
 def find(named: str, folder: Path) -> tuple[Path, ...]:
@@ -165,6 +169,17 @@ def unlock(
     if any(is_encrypted(read_bounded(path, limits.KEY_FILE, "a private key")) for path in paths):
         secret = passphrase.read(f"the keys of '{named}'", file, descriptor)
     return tuple(load(path, secret) for path in paths)
+
+
+def unlock_each(
+    named: Iterable[str], folder: Path, file: Path | None, descriptor: int | None
+) -> dict[str, tuple[PrivateKey, ...]]:
+    """The private keys of several `--key`, by the signer's name; two files of one signer join."""
+    found: dict[str, tuple[PrivateKey, ...]] = {}
+    for one in named:
+        name = signer_name(one)
+        found[name] = found.get(name, ()) + unlock(one, folder, file, descriptor)
+    return found
 
 
 def is_encrypted(content: bytes) -> bool:

@@ -31,6 +31,11 @@ class Base:
     version: str
     manifest: str
 
+    @property
+    def title(self) -> str:
+        """`NAME-VERSION`, as the base's file is called."""
+        return f"{self.name}-{self.version}"
+
     def to_json(self) -> dict[str, str]:
         """The object that stands in statement and manifest."""
         return {"manifest": self.manifest, "name": self.name, "version": self.version}

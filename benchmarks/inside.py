@@ -22,7 +22,7 @@ from airgap.envelope import Envelope
 from airgap.frames import Slot, Table
 from airgap.manifest import File, Manifest
 from airgap.statement import Statement
-from bundler.build import compose
+from bundler.compose import compose
 from bundler.lock import read_lock
 from bundler.profile import read_profile
 from bundler.sources.environment import access_for

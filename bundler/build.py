@@ -14,38 +14,56 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
-import zstandard
-
-from airgap import __version__, pack, papers, signing, tar, volumes
+from airgap import pack, papers, recovery, signed_papers, signing, tar, volume_names, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.console import console, human_size
 from airgap.envelope import Envelope
 from airgap.errors import AirgapError, DamagedError, UsageError
 from airgap.files import sync_folder, write_whole
-from airgap.manifest import Check, File, Manifest
+from airgap.manifest import File, Manifest
 from airgap.signing import PrivateKey
 from airgap.statement import Statement
-from airgap.strict_json import from_time, to_time
-from bundler import layout, own_papers
+from bundler import delta, layout
+from bundler.compose import Checks, Contents, compose, model_files
 from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
+from bundler.pipelines import with_pipelines
 from bundler.profile import Profile
-from bundler.scan.verdict import Verdict, judge, scan_files
+from bundler.scan.verdict import judge, scan_files
 from bundler.sources import Access
+from bundler.terms import announce
+from bundler.volume_writer import writing
 
-Contents = Mapping[str, Path | bytes]
-"""What each file of the tree holds: a file of the download cache, or the bytes themselves."""
+
+@dataclass(frozen=True)
+class Shape:
+    """In which files a bundle is written.
+
+    Attributes:
+        each: bytes of a volume; None writes one file.
+        recovery_percent: how much recovery data lies beside it, of its size; None makes none.
+    """
+
+    each: int | None = None
+    recovery_percent: int | None = None
+
+
+WHOLE = Shape()
 
 
 @dataclass(frozen=True)
 class Built:
-    """A bundle that was built, checked and put in place."""
+    """A bundle that was built, checked and put in place.
+
+    Attributes:
+        path: the bundle's file, or its first volume.
+        statement, envelope, manifest: what it says.
+    """
 
     path: Path
     statement: Statement
@@ -54,8 +72,13 @@ class Built:
 
     @property
     def size(self) -> int:
-        """Bytes of the bundle's file."""
-        return self.path.stat().st_size
+        """Bytes of the bundle, all volumes together."""
+        return sum(path.stat().st_size for path in self.files)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The bundle's file, or all its volumes."""
+        return volume_names.locate(self.path).in_order()
 
 
 def build(
@@ -66,6 +89,9 @@ def build(
     signers: Mapping[str, Sequence[PrivateKey]],
     *,
     skip_dry_load: Collection[str] = (),
+    shape: Shape = WHOLE,
+    base: Manifest | None = None,
+    previous: Manifest | None = None,
 ) -> Built:
     """Build a bundle into `out/NAME-VERSION/`.
 
@@ -76,14 +102,19 @@ def build(
         out: the folder to make `NAME-VERSION/` in.
         signers: private keys by the signer's name; none leaves the bundle unsigned.
         skip_dry_load: roles whose models are not loaded before they are signed.
+        shape: in which files the bundle is written, and what lies beside it.
+        base: of the full bundle that this one is a delta of; None builds a full one.
+        previous: of an older bundle, from which REVIEW.html tells the changes; None takes `base`.
 
     Raises:
-        UsageError: the lock is incomplete, or the bundle is there already.
+        UsageError: the lock is incomplete, the bundle is there already, or cannot have this base.
         UnsafeError: a file could run code when it is loaded, and nobody answers for it.
         AirgapError: a file could not be fetched or written. Nothing is left behind but what
             was fetched rightly.
     """
     lock.check_complete()
+    if base:
+        delta.check_base(lock, base)
     title = f"{lock.name}-{lock.version}"
     target = out / title
     if target.exists():
@@ -94,10 +125,14 @@ def build(
     tree = layout.lay_out(lock)
     skipped = Skipped.of(skip_dry_load, tree)
     with access.cache.used():
+        announce((model.id, model.terms) for model in lock.models)
         fetched = fetch(lock, access)
+        tree = with_pipelines(tree, fetched.paths)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
-        manifest, contents = compose(profile, lock, fetched.paths, checks)
-        return _packed(manifest, contents, profile, out, signers)
+        manifest, contents = compose(
+            profile, lock, fetched.paths, checks, base=base, previous=previous
+        )
+        return _packed(manifest, contents, profile, out, signers, shape=shape)
 
 
 def _packed(
@@ -106,28 +141,24 @@ def _packed(
     profile: Profile,
     out: Path,
     signers: Mapping[str, Sequence[PrivateKey]],
+    *,
+    shape: Shape,
 ) -> Built:
     """Pack, check, sign, and only then give the folder its name."""
     title = f"{manifest.name}-{manifest.version}"
     target = out / title
     with _private_folder(out, title) as folder:
-        bundle = folder / f"{title}.tar.zst"
-        statement = _write(bundle, manifest, contents, profile.hash)
+        statement, bundle = _write(
+            folder / f"{title}{volume_names.WHOLE}", manifest, contents, profile.hash, shape.each
+        )
         envelope = _check_and_sign(bundle, manifest, contents, signers)
-        write_whole(folder / tar.MANIFEST, manifest.to_bytes())
-        names = {key.public.key_id: name for name, private in signers.items() for key in private}
-        papers.write(bundle, names)
+        _write_papers(bundle, envelope, manifest, contents, signers)
+        if shape.recovery_percent is not None:
+            console.say("making recovery data")
+            recovery.make(volume_names.locate(bundle), shape.recovery_percent)
         folder.rename(target)
         sync_folder(out)
     return Built(target / bundle.name, statement, envelope, manifest)
-
-
-@dataclass(frozen=True)
-class Checks:
-    """What became of the models before they were packed."""
-
-    scan: Verdict
-    dry_load: Check
 
 
 def _check_models(
@@ -138,106 +169,33 @@ def _check_models(
     access: Access,
 ) -> Checks:
     """Judge every file, and then load every model: what is not safe is not loaded."""
-    _, contents = _models(tree, cached)
+    _, contents = model_files(tree, cached)
     on_disk = {path: place for path, place in contents.items() if isinstance(place, Path)}
     origin = {one.path: (one.artifact, one.file.path) for one in tree.locked}
     verdict = judge(scan_files(on_disk), profile.scan, origin)
     return Checks(verdict, dry_load(tree, contents, skipped, access.cache))
 
 
-def compose(
-    profile: Profile, lock: Lock, cached: Mapping[str, Path], checks: Checks | None = None
-) -> tuple[Manifest, Contents]:
-    """The manifest of a bundle, and where the bytes of each of its files are.
+def _write(
+    bundle: Path, manifest: Manifest, contents: Contents, algorithm: str, each: int | None
+) -> tuple[Statement, Path]:
+    """Write the bundle, unsigned; returns what it states, and the file with its head."""
 
-    The same profile, lock, checks and versions give the same manifest, byte for byte.
-    """
-    tree = layout.lay_out(lock)
-    files, contents = _models(tree, cached)
-    if checks:
-        files.append(_small_file(own_papers.SCAN, checks.scan.report, None))
-        contents[own_papers.SCAN] = checks.scan.report
-    for path, content in _own_papers(lock, files):
-        files.append(_small_file(path, content, None))
-        contents[path] = content
-    files.sort(key=lambda file: file.path)
-    manifest = Manifest(
-        name=lock.name,
-        version=lock.version,
-        sequence=lock.sequence,
-        created=lock.created,
-        expires=_expiry(profile, lock),
-        base=None,
-        profile=profile.name,
-        profile_sha256=lock.profile_sha256,
-        lock_sha256=hashlib.sha256(lock.to_bytes()).hexdigest(),
-        built_with={
-            "airgap": __version__,
-            "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
-        },
-        platform="any",
-        features={"diarization_enabled": profile.diarization != "none"},
-        artifacts=tree.artifacts,
-        files=tuple(file for _header, file in tar.members(files, lock.created)),
-        derived=tuple(made.derived for made in tree.made),
-        built=(),
-        scan=checks.scan.check if checks else None,
-        dry_load=checks.dry_load if checks else None,
-    )
-    return manifest, contents
-
-
-def _models(tree: Tree, cached: Mapping[str, Path]) -> tuple[list[File], dict[str, Path | bytes]]:
-    files: list[File] = []
-    contents: dict[str, Path | bytes] = {}
-    for one in tree.locked:
-        size, sha256 = one.file.size, one.file.sha256
-        if size is None or sha256 is None:
-            raise AssertionError("a lock was checked for completeness before its tree is built")
-        files.append(File(one.path, size, sha256, one.file.git_blob, 0, one.artifact))
-        contents[one.path] = cached[sha256]
-    for made in tree.made:
-        files.append(_small_file(made.derived.path, made.content, made.artifact))
-        contents[made.derived.path] = made.content
-    return files, contents
-
-
-def _own_papers(lock: Lock, files: Sequence[File]) -> Iterator[tuple[str, bytes]]:
-    readme = own_papers.readme(lock.name, lock.version)
-    yield own_papers.README, readme
-    digests = {file.path: file.sha256 for file in files}
-    digests[own_papers.README] = hashlib.sha256(readme).hexdigest()
-    yield own_papers.SUMS, own_papers.sums(digests)
-
-
-def _small_file(path: str, content: bytes, artifact: str | None) -> File:
-    return File(path, len(content), hashlib.sha256(content).hexdigest(), None, 0, artifact)
-
-
-def _expiry(profile: Profile, lock: Lock) -> str | None:
-    if profile.expires_after_days is None:
-        return None
-    return to_time(from_time(lock.created) + timedelta(days=profile.expires_after_days))
-
-
-def _write(bundle: Path, manifest: Manifest, contents: Contents, algorithm: str) -> Statement:
     def opened(file: File) -> IO[bytes]:
         content = contents[file.path]
         return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
-    total = sum(file.size for file in manifest.files)
+    total = sum(file.size for file in manifest.carried)
     _check_space(bundle.parent, total)
     try:
-        with bundle.open("x+b") as stream, console.progress("pack", total) as bar:
+        with writing(bundle, each) as stream, console.progress("pack", total) as bar:
             statement = pack.write_bundle(stream, manifest, opened, algorithm, bar.advance)
-            stream.flush()
-            os.fsync(stream.fileno())
     except OSError as error:
         raise AirgapError(
             f"cannot write the bundle in '{bundle.parent.parent}': {error.strerror}",
             hint="free some space, or build with --out elsewhere",
         ) from error
-    return statement
+    return statement, stream.first
 
 
 def _check_and_sign(
@@ -258,6 +216,26 @@ def _check_and_sign(
     with bundle.open("r+b") as stream:
         pack.write_head(stream, envelope)
     return envelope
+
+
+def _write_papers(
+    bundle: Path,
+    envelope: Envelope,
+    manifest: Manifest,
+    contents: Contents,
+    signers: Mapping[str, Sequence[PrivateKey]],
+) -> None:
+    """What lies beside the bundle: copies of its papers, and what its signers' keys make."""
+    folder = bundle.parent
+    write_whole(folder / tar.MANIFEST, manifest.to_bytes())
+    for name in (papers.REVIEW, papers.SBOM):
+        content = contents[name]
+        assert isinstance(content, bytes)  # noqa: S101 - this build made them
+        write_whole(folder / name, content)
+    names = {key.public.key_id: name for name, private in signers.items() for key in private}
+    keys = [key for private in signers.values() for key in private]
+    made = signed_papers.make(folder, envelope.statement, manifest, keys)
+    papers.write(bundle, names, made)
 
 
 def _check(opened: OpenBundle, contents: Contents) -> None:
@@ -307,7 +285,10 @@ def _private_folder(out: Path, title: str) -> Iterator[Path]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in folder.iterdir():
-            left.unlink()
+            if left.is_dir():  # where recovery data was being made
+                shutil.rmtree(left)
+            else:
+                left.unlink()
         try:
             yield folder
         finally:

@@ -21,6 +21,7 @@ from airgap.errors import AirgapError, UsageError
 from airgap.limits import MIB
 from airgap.paths import collisions, path_defect
 from bundler.catalog import Entry, entry_for
+from bundler.changes import Change
 from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.profile import Profile, WantedModel
 from bundler.sink import Sink
@@ -32,22 +33,6 @@ SMALL: Final = 32 * MIB
 """A file without a SHA-256 on the hub; it stores everything above 10 MB the other way."""
 
 FIRST_VERSION: Final = "1.0.0"
-
-
-@dataclass(frozen=True)
-class Change:
-    """A difference between two locks: `old` is None for what is new, `new` for what is gone."""
-
-    what: str
-    old: str | None
-    new: str | None
-
-    def __str__(self) -> str:
-        if self.old is None:
-            return f"+ {self.what}  {self.new}"
-        if self.new is None:
-            return f"- {self.what}  {self.old}"
-        return f"~ {self.what}  {self.old} -> {self.new}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +116,7 @@ def _model_changes(old: LockedModel | None, new: LockedModel) -> Iterator[Change
         count = "1 file" if len(new.files) == 1 else f"{len(new.files)} files"
         yield Change(new.id, None, f"{new.origin}, {count}, {human_size(new.size)}")
         return
-    for attribute in ("role", "engine", "repository", "commit", "licence", "gated"):
+    for attribute in ("role", "engine", "repository", "commit", "licence", "gated", "terms"):
         was, now = getattr(old, attribute), getattr(new, attribute)
         if was != now:
             yield Change(f"{new.id} {attribute}", str(was), str(now))
@@ -205,7 +190,8 @@ def _from_catalog(entry: Entry) -> LockedModel:
 def _from_hub(
     entry: Entry, state: Repository, old: LockedModel | None, access: Access
 ) -> LockedModel:
-    wanted = sorted((file for file in state.files if entry.wants(file.path)), key=lambda f: f.path)
+    chosen = entry.chosen(file.path for file in state.files)
+    wanted = sorted((file for file in state.files if file.path in chosen), key=lambda f: f.path)
     _check_list(state, wanted)
     if lacking := entry.lacks(file.path for file in wanted):
         found = ", ".join(sorted(file.path for file in state.files)) or "nothing"
@@ -224,7 +210,8 @@ def _from_hub(
         repository=state.name,
         commit=state.commit,
         licence=state.licence or entry.licence,
-        gated=state.gated,
+        gated=state.terms is not None,
+        terms=state.terms,
         sources=entry.sources(state.commit),
         files=tuple(
             known.get((file.path, file.git_blob)) or _locked_file(state, file, access)

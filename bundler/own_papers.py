@@ -1,11 +1,8 @@
-"""The papers inside a bundle's tree: README.txt and SHA256SUMS, for whoever unpacks it by hand."""
+"""README.txt of a bundle's tree, for whoever unpacks it by hand; and what its papers are called."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 README = "README.txt"
-SUMS = "SHA256SUMS"
 SCAN = "scan.json"
 
 
@@ -26,11 +23,6 @@ faster-whisper and huggingface_hub load from here, with no network:
 
   export HF_HOME="$PWD/hf" HF_HUB_OFFLINE=1
 
-manifest.json lists what is inside, from where, and under which licence; scan.json what the files
-were judged to be before they were signed.
+REVIEW.html shows what is inside, from where, under which licence, and what was judged before it
+was signed; manifest.json, sbom.cdx.json (CycloneDX 1.6) and scan.json say the same for programs.
 """.encode()
-
-
-def sums(digests: Mapping[str, str]) -> bytes:
-    """SHA256SUMS over these files, as coreutils reads it, sorted by path."""
-    return "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items())).encode()

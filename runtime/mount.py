@@ -10,11 +10,12 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
+from airgap import base
 from airgap.accepted import AcceptedFile
 from airgap.console import Advance, console, quietly
 from airgap.errors import AirgapError
@@ -86,12 +87,14 @@ def mount(
         The cache root: `ROOT/mounts/NAME/current`.
 
     Raises:
-        AirgapError: there is too little space, or writing failed.
+        AirgapError: there is too little space, or writing failed; or the bundle is a delta, and
+            files that it leaves to its base are not in the store.
         DamagedError: the bundle is not what was signed; nothing of it stays behind.
     """
     bundle = verified.bundle
     store = Store(root)
     missing = store.missing(bundle.manifest.files)
+    _check_base(root, bundle.manifest, missing)
     store.check_space(sum(missing.values()))
     with store.staging() as staging:
         for file, pieces in bundle.contents(advance):
@@ -102,6 +105,22 @@ def mount(
     _build_and_switch(root, store, verified, record)
     accepted.raise_to(bundle.statement, now)
     return root.path / MOUNTS / bundle.statement.name / CURRENT
+
+
+def _check_base(root: Folder, manifest: Manifest, missing: Collection[str]) -> None:
+    """Look that the store has what a delta leaves to its base, by whichever bundle it came."""
+    brought = {file.sha256 for file in manifest.carried}
+    left = manifest.left_to_base
+    lacking = [one for one in left if one.sha256 in missing and one.sha256 not in brought]
+    if manifest.base is None or not lacking:
+        return
+    named = manifest.base.title
+    raise AirgapError(
+        f"'{manifest.title}' is a delta of '{named}', and of the {len(left)} files that it leaves "
+        f"there, '{root.path}' lacks {len(lacking)}, or holds them damaged: {base.listed(lacking)}",
+        hint=f"airgap mount {named}.tar.zst (with --allow-older REASON where this host has gone "
+        "beyond it), then this once more; or ask for a full bundle",
+    )
 
 
 def _build_and_switch(root: Folder, store: Store, verified: VerifiedBundle, record: Record) -> None:

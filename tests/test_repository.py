@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from airgap import __version__
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ("build", "base", "ship", "dev")
@@ -103,10 +105,9 @@ def test_ci_runs_what_the_readme_says() -> None:
 
 
 def test_the_version_is_in_the_changelog() -> None:
-    version = PROJECT["project"]["version"]
     headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "Unreleased"
-    assert version in headings or len(headings) == 1
+    assert __version__ in headings or len(headings) == 1
 
 
 # --- the command answers at once ----------------------------------------------------------------
@@ -203,19 +204,19 @@ def test_the_wheel_carries_profiles_and_types_and_no_tests(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {f"profiles/{path.name}" for path in (ROOT / "profiles").glob("*.yaml")} <= names
+    assert {"bundler/review/review.html", "bundler/review/review.css"} <= names
     assert {"airgap/py.typed", "bundler/py.typed", "runtime/py.typed"} <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     tops = {name.partition("/")[0] for name in names}
-    version = PROJECT["project"]["version"]
     ours = {"airgap", "bundler", "profiles", "runtime"}
-    assert tops == {*ours, f"airgap_bundler-{version}.dist-info"}
+    assert tops == {*ours, f"airgap_bundler-{__version__}.dist-info"}
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["--version"], 0, f"airgap {PROJECT['project']['version']}"),
+        (["--version"], 0, f"airgap {__version__}"),
         (["--help"], 0, "verify"),
         (["plan", "demo"], 0, "tiny.en"),
         (["trust", "list"], 3, "airgap trust init"),

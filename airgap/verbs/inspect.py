@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,7 @@ from airgap.verbs import options
 
 if TYPE_CHECKING:
     from airgap.archive import OpenBundle
-    from airgap.manifest import Artifact
+    from airgap.manifest import Artifact, File
 
 CAUTION = "not verified: this is what the bundle says of itself; `airgap verify` proves it"
 
@@ -23,8 +22,9 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file.")],
+    bundle: options.BundleFiles,
     files: Annotated[bool, typer.Option("--files", help="List every file too.")] = False,
+    also: options.Also = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -41,14 +41,14 @@ def inspect(
     from airgap.archive import open_bundle, read_head
     from airgap.statement import Statement
 
-    with volumes.opened(bundle) as source, head.interruption_told(bundle):
+    with volumes.opened(bundle, also or ()) as source, head.interruption_told(bundle, also or ()):
         envelope = read_head(source)
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
     console.data(CAUTION)
     _show_summary(opened)
     _show_artifacts(opened)
     if files:
-        rows = [(human_size(f.size), f.sha256[:16], f.path) for f in opened.manifest.files]
+        rows = [(human_size(f.size), f.sha256[:16], _placed(f)) for f in opened.manifest.files]
         console.data("")
         console.table(("size", "sha256", "file"), rows)
     _show_document(opened)
@@ -60,6 +60,7 @@ def _show_summary(opened: OpenBundle) -> None:
     statement, manifest = opened.statement, opened.manifest
     plain = sum(file.size for file in manifest.files)
     stored = human_size(opened.table.stored_total)
+    left = manifest.left_to_base
     features = [_in_line(name) for name, there in manifest.features.items() if there]
     claims = [signature.key_id[:16] for signature in opened.envelope.signatures]
     console.data(f"{statement.title}")
@@ -69,6 +70,11 @@ def _show_summary(opened: OpenBundle) -> None:
     console.data(
         f"  size           {len(manifest.files)} files, {human_size(plain)}; here {stored}"
     )
+    if statement.base:
+        there = human_size(sum(file.size for file in left))
+        console.data(
+            f"  delta of       {statement.base.title}: {len(left)} files ({there}) are left to it"
+        )
     console.data(f"  features       {', '.join(features) or 'transcription alone'}")
     console.data(f"  approval code  {approval_code(opened.envelope.statement)}")
     console.data(f"  claims         signed by {', '.join(claims) or 'nobody'}")
@@ -81,6 +87,10 @@ def _show_artifacts(opened: OpenBundle) -> None:
         for one in opened.manifest.artifacts
     ]
     console.table(("artifact", "role", "size", "licence", "from"), rows)
+
+
+def _placed(file: File) -> str:
+    return file.path if file.offset is not None else f"{file.path}  (left to the base)"
 
 
 def _in_line(text: str) -> str:

@@ -43,7 +43,8 @@ def keygen(
 ) -> None:
     """Make the keys of a signer: Ed25519 and ECDSA P-384, in PEM files that openssl reads too.
 
-    A build signs with all of them; a host that trusts the signer wants all of them.
+    A build signs with all of them; a host that trusts the signer wants all of them. The public
+    half is in .pub files; NAME.ed25519.minisign is it once more, for the tool minisign.
 
     \b
     Examples:

@@ -14,7 +14,9 @@ from airgap.verbs import options
 if TYPE_CHECKING:
     from airgap.envelope import Envelope
     from airgap.head import HeadSlot
+    from airgap.manifest import Manifest
     from airgap.rotation import RotationFile
+    from airgap.signing import PrivateKey
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +26,12 @@ def register(app: typer.Typer) -> None:
 
 def sign(
     bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or a rotation.")
+        Path,
+        typer.Argument(
+            metavar="BUNDLE",
+            help="The .tar.zst file, one of its volumes, the folder that they lie in, or a "
+            "rotation.",
+        ),
     ],
     key: options.SignAs = None,
     passphrase_file: options.PassphraseFile = None,
@@ -40,13 +47,15 @@ def sign(
     public_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Public key of the imported signature.")
     ] = None,
+    also: options.Also = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Check a bundle to its last byte, then add a signature to its head.
 
-    Nothing else of it changes. A key on another machine or in an HSM signs what --export writes;
-    --import brings its signature back.
+    Nothing else of it changes, and of the papers beside it only SIGNERS.txt, SHA256SUMS and this
+    signer's own files. A key on another machine or in an HSM signs what --export writes; --import
+    brings its signature back.
 
     \b
     Examples:
@@ -56,43 +65,63 @@ def sign(
       airgap sign demo-1.0.0.tar.zst --import demo.sig --public-key KEY.pub
     """
     console.configure(as_json=json, quiet=quiet)
-    from airgap import papers
+    from airgap import places, signing
     from airgap.errors import UsageError
-    from airgap.rotation import is_rotation
 
     if sum((bool(key), export is not None, import_ is not None)) != 1:
         raise UsageError(
             "expected one of --key, --export and --import",
             hint=f"airgap sign {bundle} --key NAME",
         )
-    with _opened(bundle) as slot:
-        envelope = _checked(slot)
+    with _opened(bundle, also or []) as slot:
+        envelope, manifest = _checked(slot)
         if export is not None:
             _export(envelope, export)
             return
-        names: dict[str, str] = {}
+        private: dict[str, tuple[PrivateKey, ...]] = {}
         if import_ is not None:
             envelope = _imported(envelope, import_, public_key)
         else:
-            envelope, names = _signed(envelope, key or [], passphrase_file, passphrase_fd)
+            folder = places.key_folder()
+            private = signing.unlock_each(key or [], folder, passphrase_file, passphrase_fd)
+            envelope = _signed(envelope, private)
         slot.write(envelope)
-    if not is_rotation(bundle):
-        papers.write(bundle, names)
-    _report(bundle, envelope)
+        if manifest is not None:  # still locked: a second signer's papers come after these
+            _write_papers(slot.path, envelope, manifest, private)
+            _renew_recovery(bundle, also or [])
+    _report(slot.path, envelope)
 
 
-def _opened(path: Path) -> AbstractContextManager[HeadSlot | RotationFile]:
+def _renew_recovery(bundle: Path, also: list[Path]) -> None:
+    """Recovery data is of the old head: used now, it would take the new signature away."""
+    from airgap import recovery, volume_names
+    from airgap.errors import AirgapError
+
+    try:
+        recovery.renew(volume_names.locate(bundle, also))
+    except AirgapError as error:
+        raise AirgapError(
+            f"'{bundle}' is signed; but its recovery data is still that of the unsigned one: "
+            f"{error.message}",
+            hint=error.hint,
+        ) from error
+
+
+def _opened(path: Path, also: list[Path]) -> AbstractContextManager[HeadSlot | RotationFile]:
     """What is to be signed: the head of a bundle, or a rotation."""
     from airgap import head
     from airgap.rotation import RotationFile, is_rotation
 
     if path.is_file() and is_rotation(path):
         return nullcontext(RotationFile(path))
-    return head.locked(path)
+    return head.locked(path, also)
 
 
-def _checked(slot: HeadSlot | RotationFile) -> Envelope:
-    """The envelope of something whose every byte fits its statement: nobody signs a broken one."""
+def _checked(slot: HeadSlot | RotationFile) -> tuple[Envelope, Manifest | None]:
+    """The envelope of something whose every byte fits its statement: nobody signs a broken one.
+
+    A bundle's comes with its manifest; a rotation has none.
+    """
     from airgap.archive import open_bundle
     from airgap.rotation import Rotation, RotationFile
     from airgap.statement import Statement
@@ -100,25 +129,34 @@ def _checked(slot: HeadSlot | RotationFile) -> Envelope:
     envelope = slot.read()
     if isinstance(slot, RotationFile):
         Rotation.parse(envelope.statement).read_policy("the new policy")
-        return envelope
+        return envelope, None
     opened = open_bundle(slot.source, envelope, Statement.parse(envelope.statement))
     with console.progress("check", opened.table.stored_total) as bar:
         opened.check_contents(bar.advance)
+    return envelope, opened.manifest
+
+
+def _signed(envelope: Envelope, private: dict[str, tuple[PrivateKey, ...]]) -> Envelope:
+    """The envelope with the signatures of these signers."""
+    from airgap import signing
+
+    for keys in private.values():
+        envelope = signing.sign(envelope, keys)
     return envelope
 
 
-def _signed(
-    envelope: Envelope, named: list[str], file: Path | None, descriptor: int | None
-) -> tuple[Envelope, dict[str, str]]:
-    """The envelope with the signatures of these signers, and their names by key id."""
-    from airgap import places, signing
+def _write_papers(
+    bundle: Path,
+    envelope: Envelope,
+    manifest: Manifest,
+    private: dict[str, tuple[PrivateKey, ...]],
+) -> None:
+    from airgap import papers, signed_papers
 
-    names = {}
-    for name in named:
-        private = signing.unlock(name, places.key_folder(), file, descriptor)
-        envelope = signing.sign(envelope, private)
-        names.update({key.public.key_id: signing.signer_name(name) for key in private})
-    return envelope, names
+    names = {key.public.key_id: name for name, keys in private.items() for key in keys}
+    keys = [key for each in private.values() for key in each]
+    made = signed_papers.make(bundle.parent, envelope.statement, manifest, keys)
+    papers.write(bundle, names, made)
 
 
 def _export(envelope: Envelope, file: Path) -> None:

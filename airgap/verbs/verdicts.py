@@ -38,8 +38,18 @@ def report(
     deep: bool,
     by_key: bool = False,
     receipt: Path | None = None,
+    base: Path | None = None,
 ) -> None:
-    """Say that a bundle is what was signed, by whom, and by whose judgement."""
+    """Say that a bundle is what was signed, by whom, and by whose judgement.
+
+    Args:
+        verified: the bundle.
+        steps: of the decision.
+        deep: whether its files were checked too, not its frames alone.
+        by_key: whether keys on the command line judged, and not this host's policy.
+        receipt: where the receipt lies.
+        base: the bundle that was checked as the base of a delta; None where none was.
+    """
     statement, verdict = verified.bundle.statement, verified.verdict
     signers = ", ".join(f"{name} ({', '.join(used)})" for name, used in verdict.signers.items())
     console.data(f"{statement.title}: verified")
@@ -49,6 +59,7 @@ def report(
     console.data(f"  sequence       {statement.sequence}, created {statement.created}")
     console.data(f"  expires        {statement.expires or 'never'}")
     console.data(f"  checked        {_depth(deep)}: {_amount(verified.bundle)}")
+    _report_base(verified.bundle, base)
     if receipt is not None:
         console.data(f"  receipt        {receipt}")
     for key_id in verdict.unknown:
@@ -74,6 +85,9 @@ def report(
             "frames": statement.frames,
             "stored_bytes": verified.bundle.table.stored_total,
             "receipt": str(receipt) if receipt else None,
+            "base": statement.base.to_json() if statement.base else None,
+            "base_checked": base is not None,
+            "left_to_base": len(verified.bundle.manifest.left_to_base),
             "decision": [asdict(step) for step in steps],
         },
     )
@@ -84,6 +98,7 @@ def report_integrity(bundle: OpenBundle, *, deep: bool) -> None:
     statement = bundle.statement
     console.data(f"{statement.title}: {NOT_AUTHENTICATED}")
     console.data(f"  checked        {_depth(deep)}, against the bundle's own statement alone")
+    _report_base(bundle, None)
     console.document(
         "airgap/integrity/v1",
         {
@@ -107,6 +122,21 @@ def report_receipt(receipt: Receipt, host: str) -> None:
     for rule, reason in receipt.overrides.items():
         console.data(f"  overridden     {rule}: {reason}")
     console.document("airgap/receipt/v1", {**asdict(receipt), "host_name": host})
+
+
+def _report_base(bundle: OpenBundle, checked: Path | None) -> None:
+    """Of a delta: what it leaves to its base, and whether anybody looked there."""
+    base, left = bundle.statement.base, bundle.manifest.left_to_base
+    if base is None:
+        return
+    amount = f"{len(left)} files ({human_size(sum(file.size for file in left))})"
+    if checked is not None:
+        console.data(f"  delta of       {base.title}: '{checked}' holds the {amount} left to it")
+        return
+    console.warn(
+        f"it is a delta: what it carries was checked, and {amount} are left to {base.title}, which "
+        f"was not looked at (--base {base.title}.tar.zst)"
+    )
 
 
 def _depth(deep: bool) -> str:

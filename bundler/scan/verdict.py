@@ -54,10 +54,11 @@ class Scan:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the build writes down. `report` is `scan.json`."""
+    """What the build writes down. `report` is `scan.json`, of `scan`."""
 
     check: Check
     report: bytes
+    scan: Scan
 
 
 def scan_files(files: Mapping[str, Path]) -> Scan:
@@ -99,7 +100,7 @@ def judge(scan: Scan, policy: ScanPolicy, files: dict[str, tuple[str, str]]) -> 
     for finding in scan.findings:
         console.warn(told(finding))
     verdict = EXEMPT if exempt else CAUTIONS if scan.findings else CLEAN
-    return Verdict(Check(verdict, tuple(exempt)), report(scan, verdict, exempt))
+    return Verdict(Check(verdict, tuple(exempt)), report(scan, verdict, exempt), scan)
 
 
 def report(scan: Scan, verdict: str, exempt: Iterable[Exemption] = ()) -> bytes:

@@ -11,6 +11,7 @@ from airgap.console import console, human_size
 from airgap.verbs import options
 from bundler.verbs.profile import ProfileName
 from bundler.verbs.reaching import CaBundle
+from bundler.verbs.volumes import Recovery, Split
 
 if TYPE_CHECKING:
     from bundler.build import Built
@@ -37,6 +38,26 @@ def build(
             show_default=False,
         ),
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MANIFEST|BUNDLE",
+            help="Build a delta: leave out every model file that this older, full bundle has. Its "
+            "manifest.json is enough; it is read, not verified.",
+            show_default=False,
+        ),
+    ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MANIFEST|BUNDLE",
+            help="An older bundle: REVIEW.html says what changed since. It is read, not verified. "
+            "Without it, that of --base.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Split = None,
+    recovery: Recovery = None,
     ca_bundle: CaBundle = None,
     passphrase_file: options.PassphraseFile = None,
     passphrase_fd: options.PassphraseFd = None,
@@ -49,29 +70,48 @@ def build(
     check it with openssl and sha256sum. The same lock gives the same bytes. Without --key the
     bundle ends unsigned, and no host accepts it.
 
+    A delta lists, scans and loads the whole, and carries what is new. A host mounts it where the
+    files of its base are in the store, and checks each of them.
+
     \b
     Examples:
       airgap build demo --key alice
       airgap build ./ward-7.yaml --key alice --key bob --out /srv/bundles
+      airgap build demo --key alice --base demo-1.0.0/manifest.json
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places, signing
-    from bundler.build import build as build_bundle
-    from bundler.lock import read_lock
-    from bundler.profile import read_profile
     from bundler.sources.environment import access_for, require_libraries
 
     require_libraries("build")
+    from bundler import volume_size
+    from bundler.build import Shape
+    from bundler.build import build as build_bundle
+    from bundler.claims import read_manifest
+    from bundler.lock import read_lock
+    from bundler.profile import read_profile
+
+    each = volume_size.parse(split) if split else None
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
-    signers = {
-        signing.signer_name(named): signing.unlock(
-            named, places.key_folder(), passphrase_file, passphrase_fd
-        )
-        for named in key or []
-    }
-    access = access_for(path, ca_bundle)
-    built = build_bundle(wanted, lock, access, out, signers, skip_dry_load=skip_dry_load or [])
+    for model in lock.models:
+        if model.is_non_commercial:
+            console.warn(f"{model.id} may not be used commercially: its licence is {model.licence}")
+    signers = signing.unlock_each(key or [], places.key_folder(), passphrase_file, passphrase_fd)
+    older = read_manifest(base) if base else None
+    if older:
+        console.say(f"base: {older.title}, read from '{base}', not verified")
+    built = build_bundle(
+        wanted,
+        lock,
+        access_for(path, ca_bundle),
+        out,
+        signers,
+        skip_dry_load=skip_dry_load or [],
+        base=older,
+        previous=read_manifest(previous) if previous else None,
+        shape=Shape(each, recovery),
+    )
     _report(built, list(signers))
 
 
@@ -83,6 +123,12 @@ def _checks(built: Built) -> str:
     )
 
 
+def _left(built: Built) -> str:
+    """What a delta leaves out, for a person."""
+    left = built.manifest.left_to_base
+    return f"{len(left)} files ({human_size(sum(file.size for file in left))})"
+
+
 def _report(built: Built, signers: list[str]) -> None:
     from airgap.statement import approval_code
 
@@ -91,6 +137,10 @@ def _report(built: Built, signers: list[str]) -> None:
     size = f"{human_size(built.size)}, of {human_size(plain)} in {len(built.manifest.files)} files"
     console.data(f"{built.path}: built and checked")
     console.data(f"  size           {size}")
+    if len(built.files) > 1:
+        console.data(f"  volumes        {len(built.files)}, to {built.files[-1].name}")
+    if base := built.manifest.base:
+        console.data(f"  delta          leaves {_left(built)} to {base.title}")
     console.data(f"  checked        {_checks(built)}")
     console.data(f"  signed by      {', '.join(signers) or 'nobody'}")
     console.data(f"  approval code  {code}")
@@ -101,8 +151,11 @@ def _report(built: Built, signers: list[str]) -> None:
         "airgap/build/v1",
         {
             "bundle": str(built.path),
+            "volumes": [str(path) for path in built.files],
             "bytes": built.size,
             "files": len(built.manifest.files),
+            "base": built.manifest.base.to_json() if built.manifest.base else None,
+            "left_to_base": len(built.manifest.left_to_base),
             "signers": signers,
             "approval_code": code,
             "statement_sha256": code.replace(" ", ""),

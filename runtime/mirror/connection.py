@@ -188,11 +188,8 @@ class Connection:
                 return self._sent_part(file, answer, answer.body, last=last)
         except AirgapError as error:  # before the first byte: `open` compares
             logs.warn("damaged", error.message)
-            answer = answering.failure(
-                500, "this file is not served: the log of the mirror says why"
-            )
-            self._socket.sendall(_head(answer, last=last) + _bytes(answer))
-            return answer.status, 0, ""
+            said = "this file is not served: the log of the mirror says why"
+            return self._sent(asked, answering.failure(500, said), last=last)
 
     def _sent_part(
         self, file: OpenFile, answer: Answer, part: Part, *, last: bool

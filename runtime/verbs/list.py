@@ -46,6 +46,8 @@ def show(
         console.data(f"{entry['name']}-{entry['version']}")
         console.data(f"  generation     {entry['generation']}, mounted {entry['mounted']}")
         console.data(f"  sequence       {entry['sequence']}")
+        if entry["delta_of"]:
+            console.data(f"  delta of       {entry['delta_of']}")
         console.data(f"  signed by      {', '.join(entry['signers'])}")
         console.data(f"  approval code  {entry['approval_code']}")
         console.data(
@@ -64,6 +66,7 @@ def _described(one: Generation) -> dict[str, Any]:
         "name": one.statement.name,
         "version": one.statement.version,
         "sequence": one.statement.sequence,
+        "delta_of": one.statement.base.title if one.statement.base else None,
         "generation": one.number,
         "mounted": one.record.mounted,
         "signers": list(one.record.signers),

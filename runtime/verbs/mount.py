@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def mount(
     bundle: options.Bundle,
+    also: options.Also = None,
     allow_older: options.AllowOlder = None,
     clock_wrong: options.ClockWrong = None,
     root: options.Root = None,
@@ -46,9 +47,9 @@ def mount(
     decision = options.decision("mount", bundle, root, Overrides(allow_older, clock_wrong))
     with (
         decision.recorded(),
-        volumes.source(bundle) as source,
+        volumes.source(bundle, also or ()) as source,
         mounting.locked(decision.root) as locked,
-        head.interruption_told(bundle),
+        head.interruption_told(bundle, also or ()),
     ):
         mounting.settle(locked, decision.accepted, decision.clock)
         verified = decision.verify(source)
@@ -81,6 +82,9 @@ def _report(verified: VerifiedBundle, where: Path, receipt: Path) -> None:
     console.data(f"  signed by      {', '.join(verified.verdict.signers)}")
     console.data(f"  approval code  {verified.approval_code}")
     console.data(f"  contents       {len(manifest.files)} files, {human_size(size)}")
+    if statement.base:
+        left = len(manifest.left_to_base)
+        console.data(f"  delta of       {statement.base.title}: {left} files were here already")
     console.data(f"  cache root     {where}")
     console.data(f"  receipt        {receipt}")
     console.say(f"next: airgap transcribe FILE; or, for other programs: export HF_HOME={where}/hf")
@@ -94,6 +98,7 @@ def _report(verified: VerifiedBundle, where: Path, receipt: Path) -> None:
             "approval_code": verified.approval_code,
             "files": len(manifest.files),
             "bytes": size,
+            "base": statement.base.to_json() if statement.base else None,
             "cache_root": str(where),
             "receipt": str(receipt),
         },

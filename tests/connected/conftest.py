@@ -23,6 +23,7 @@ import pytest
 from airgap.console import console
 from bundler.download_cache import DownloadCache
 from bundler.lock import Lock, LockedFile, LockedModel
+from bundler.profile import Profile
 from bundler.sources import Access
 from bundler.sources.https import Https
 from bundler.sources.huggingface import Hub, HuggingFace
@@ -166,6 +167,7 @@ class HubRepository:
     commit: str = COMMIT
     gated: str | bool = False
     licence: str | None = "mit"
+    card: dict[str, str] = field(default_factory=dict)
     served: dict[str, Any] = field(default_factory=dict)
 
 
@@ -197,7 +199,8 @@ class LoopbackHub(LoopbackServer):
             "private": False,
             "gated": repository.gated,
             "tags": [],
-            "cardData": {"license": repository.licence} if repository.licence else {},
+            "cardData": ({"license": repository.licence} if repository.licence else {})
+            | repository.card,
             "siblings": [self._listed(path, repository) for path in repository.files],
         }
         return Reply(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
@@ -411,11 +414,56 @@ def make_lock() -> MakeLock:
     return make
 
 
+WARD = """\
+profile: 1
+name: ward
+description: A model
+device: cpu
+diarization: none
+models:
+- asr: o/m
+"""
+
+
+@pytest.fixture
+def ward() -> Profile:
+    """A profile of one model, which nothing here loads."""
+    return Profile.parse(WARD.encode(), "ward.yaml")
+
+
+@pytest.fixture
+def ward_lock(tmp_path: Path, ward: Profile) -> MakeLock:
+    """Version 1.NUMBER.0 of its lock, of these files, which lie in a local folder."""
+
+    def lock(files: dict[str, bytes], number: int, **changes: Any) -> Lock:
+        folder = tmp_path / f"model-{number}"
+        folder.mkdir(exist_ok=True)
+        for path, content in files.items():
+            (folder / path).write_bytes(content)
+        model = LockedModel(
+            id="o--m",
+            role="asr",
+            engine="faster-whisper",
+            repository="o/m",
+            commit=COMMIT,
+            licence="MIT",
+            gated=False,
+            sources=(Local(folder.name),),
+            files=locked_files(files),
+        )
+        created = f"2026-01-0{number}T00:00:00Z"
+        models = (replace(model, **changes),)
+        return Lock("ward", f"1.{number}.0", number, created, ward.sha256, models)
+
+    return lock
+
+
 @dataclass(frozen=True)
 class Kit:
     """What test files need of this one, which they cannot import."""
 
     COMMIT = COMMIT
+    WARD = WARD
     GOOD_TOKEN = GOOD_TOKEN
     WHISPER = WHISPER
     HubRepository = HubRepository

@@ -9,8 +9,9 @@ import subprocess
 
 import pytest
 
-from airgap import papers
+from airgap import papers, signers_text
 from airgap.envelope import Envelope, Signature
+from airgap.signers_text import Signed
 
 pytestmark = pytest.mark.heavy
 
@@ -38,9 +39,10 @@ def bash(line, folder):
 
 
 def printed(folder):
-    """The command lines of SIGNERS.txt, in order, and what the last but one must print."""
+    """The commands of steps 1 to 3 in SIGNERS.txt, in order, and what the last must print."""
     text = (folder / papers.SIGNERS).read_text()
-    lines = [line.strip() for line in text.splitlines()]
+    steps = text[text.index("1. What") : text.index("4. The content")]
+    lines = [line.strip() for line in steps.splitlines()]
     commands = [line for line in lines if line.startswith(("printf ", "openssl ", "tail "))]
     expected = lines[lines.index(commands[-1]) + 1]
     return commands, expected
@@ -61,7 +63,7 @@ def checks(folder):
             failed.append(kind)
     if bash(payload, folder).stdout.split() != [expected, "-"]:
         failed.append("payload")
-    statement = (folder / papers.STATEMENT).read_bytes()
+    statement = (folder / signers_text.STATEMENT).read_bytes()
     if expected.encode() not in statement:
         failed.append("named in the statement")
     return failed
@@ -85,14 +87,14 @@ def test_key_numbers_and_approval_code_are_what_openssl_and_sha256sum_print(deli
     for key in KEYS.values():
         line = f"openssl pkey -pubin -in {key} -outform DER | sha256sum"
         assert bash(line, delivered).stdout.split()[0] in text
-    code = hashlib.sha256((delivered / papers.STATEMENT).read_bytes()).hexdigest()
+    code = hashlib.sha256((delivered / signers_text.STATEMENT).read_bytes()).hexdigest()
     (shown,) = re.findall(r"^  ((?:[0-9a-f]{4} ){15}[0-9a-f]{4})$", text, re.MULTILINE)
     assert shown.replace(" ", "") == code
 
 
 @pytest.mark.parametrize("at", [0, 300, 631])
 def test_a_byte_of_the_statement_fails_both_signatures(delivered, at):
-    flip(delivered / papers.STATEMENT, at)
+    flip(delivered / signers_text.STATEMENT, at)
     assert set(KEYS) <= set(checks(delivered))
 
 
@@ -121,9 +123,9 @@ def test_a_strangers_key_does_not_pass(delivered, fresh_place):
 
 
 def test_ml_dsa_lines_say_which_openssl_they_need(demo_site):
-    statement = (demo_site.bundle.parent / papers.STATEMENT).read_bytes()
+    statement = (demo_site.bundle.parent / signers_text.STATEMENT).read_bytes()
     envelope = Envelope(statement, (Signature("ab" * 32, bytes(4627)),))
-    text = papers.signers_text("demo.tar.zst", envelope, {})
+    text = signers_text.signers_text(Signed("demo.tar.zst", envelope, {}, ()))
     assert (
         "openssl pkeyutl -verify -pubin -inkey KEY.pub -rawin -in statement.pae "
         "-sigfile statement.json.abababab.sig   # OpenSSL 3.5 or newer"
@@ -146,17 +148,17 @@ def test_ml_dsa_lines_hold_where_openssl_is_new_enough(place, demo_site, tmp_pat
 
 
 def test_a_file_name_cannot_smuggle_a_command_into_the_paper(demo_site):
-    statement = (demo_site.bundle.parent / papers.STATEMENT).read_bytes()
+    statement = (demo_site.bundle.parent / signers_text.STATEMENT).read_bytes()
     name = "x; touch pwned .tar.zst"
-    text = papers.signers_text(name, Envelope(statement, ()), {})
+    text = signers_text.signers_text(Signed(name, Envelope(statement, ()), {}, ()))
     commands = [line.strip() for line in text.splitlines() if "touch" in line]
-    assert len(commands) == 2
+    assert len(commands) == 4  # tail and tar, for a shell and for PowerShell
     assert all("'x; touch pwned .tar.zst'" in line for line in commands)
 
 
 def test_an_unsigned_bundle_says_that_nobody_accepts_it(demo_site):
-    statement = (demo_site.bundle.parent / papers.STATEMENT).read_bytes()
-    text = papers.signers_text("x.tar.zst", Envelope(statement, ()), {})
+    statement = (demo_site.bundle.parent / signers_text.STATEMENT).read_bytes()
+    text = signers_text.signers_text(Signed("x.tar.zst", Envelope(statement, ()), {}, ()))
     assert "nobody yet: no host accepts it" in text
 
 

@@ -9,7 +9,7 @@ from airgap import limits, strict_json, tar
 from airgap.errors import DamagedError
 from airgap.manifest import Manifest
 
-FULL = {"name": "other", "version": "1", "manifest": "0" * 64}
+FULL = {"name": "demo", "version": "0.9", "manifest": "0" * 64}
 
 
 @pytest.fixture

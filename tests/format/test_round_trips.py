@@ -100,13 +100,17 @@ def test_statement(statement):
 def manifests(draw):
     paths = draw(st.lists(member_paths, min_size=1, max_size=6, unique=True))
     assume(not collisions(["manifest.json", *paths]))
-    base = draw(st.none() | bases)
+    name, version = draw(names), draw(names)
+    older = names.filter(lambda other: other != version)
+    base = draw(st.none() | st.builds(Base, st.just(name), older, sha256))
+    sizes = draw(st.dictionaries(sha256, numbers, min_size=1, max_size=6))
     ids = draw(st.lists(names, max_size=3, unique=True))
     owners = st.none() | st.sampled_from(ids) if ids else st.none()
     offsets = numbers if base is None else st.none() | numbers
     files = tuple(
-        File(path, draw(numbers), draw(sha256), draw(st.none() | sha1), draw(offsets), draw(owners))
+        File(path, size, digest, draw(st.none() | sha1), draw(offsets), draw(owners))
         for path in paths
+        for digest, size in [draw(st.sampled_from(sorted(sizes.items())))]
     )
     artifacts = tuple(
         Artifact(
@@ -126,8 +130,8 @@ def manifests(draw):
     )
     made = st.builds(Derived, st.sampled_from(paths), texts, st.lists(texts, max_size=2).map(tuple))
     return Manifest(
-        name=draw(names),
-        version=draw(names),
+        name=name,
+        version=version,
         sequence=draw(numbers),
         created=draw(times),
         expires=draw(st.none() | times),

@@ -11,8 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import minisign
 import pytest
 
+from airgap import minisign as ours
 from airgap import signing
 
 SECRET = "correct horse"
@@ -48,6 +50,14 @@ def test_private_keys_are_encrypted_and_their_owners_alone(keys):
         assert path.read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
     for path in keys.glob("*.pub"):
         assert path.read_text().startswith("-----BEGIN PUBLIC KEY-----\n")
+
+
+def test_minisign_checks_with_its_form_of_the_public_key(keys):
+    public = minisign.PublicKey.from_bytes((keys / "carol.ed25519.minisign").read_bytes())
+    private = signing.load(keys / "carol.ed25519.key", SECRET.encode())
+    signed = ours.sign(b"file", "said", private.public, lambda each: private.sign(each).value)
+    public.verify(b"file", minisign.Signature.from_bytes(signed.to_bytes()))
+    assert list(keys.glob("*.ecdsa-p384.minisign")) == []
 
 
 @pytest.mark.parametrize("algorithm", ["ed25519", "ecdsa-p384"])

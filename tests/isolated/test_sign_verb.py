@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -184,6 +185,26 @@ def test_export_and_import_with_openssl(host, unsigned, elsewhere, tmp_path, alg
     assert said.code == 0, said.err
     assert said.document["host_policy"] is False
     assert "the verdict of the key that you gave, not of this host's policy" in said.err
+
+
+def test_an_import_changes_the_head_and_adds_one_signature_file(
+    host, unsigned, elsewhere, tmp_path, carol
+):
+    assert host.airgap("sign", unsigned, "--key", carol).code == 0
+    before = {path.name: path.read_bytes() for path in unsigned.parent.iterdir() if path.is_file()}
+    public, sign = elsewhere("ed25519")
+    exported, signature = tmp_path / "x.pae", tmp_path / "x.sig"
+    assert host.airgap("sign", unsigned, "--export", exported).code == 0
+    signature.write_bytes(openssl(*sign, exported))
+    said = host.airgap("sign", unsigned, "--import", signature, "--public-key", public)
+    assert said.code == 0, said.err
+    der = openssl("pkey", "-pubin", "-in", public, "-outform", "DER")
+    after = {path.name: path.read_bytes() for path in unsigned.parent.iterdir() if path.is_file()}
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {unsigned.name, "SIGNERS.txt", "SHA256SUMS"}
+    new = {f"statement.json.{hashlib.sha256(der).hexdigest()[:8]}.sig"}
+    assert after.keys() - before.keys() - {"x.pae", "x.sig", public.name, "ed25519.pem"} == new
+    assert after[unsigned.name][HEAD:] == before[unsigned.name][HEAD:]
 
 
 @pytest.mark.parametrize("high", [False, True])
