@@ -33,6 +33,7 @@ REFUSED = {
     "a bare line feed": (headed("Host: m", "X: a\nContent-Length: 5"), 400),
     "a bare carriage return": (headed("Host: m", "X: a\rContent-Length: 5"), 400),
     "NUL in a header": (headed("Host: m", "X: a\0b"), 400),
+    "spaces by the thousand": (headed("Host: m", "X:" + 15_000 * " " + "\0"), 400),
     "no header's name": (headed("Host: m", ": a"), 400),
     "no host": (headed(), 400),
     "two hosts": (headed("Host: m", "Host: n"), 400),
