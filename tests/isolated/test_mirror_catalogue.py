@@ -74,13 +74,13 @@ def test_main_is_what_the_newest_bundle_carries(mounted: Any) -> None:
     old, new = "2026-01-02T03:04:05Z", "2026-02-02T03:04:05Z"
     found = mounted(
         younger={
-            "contents": files(SECOND, a=b"new"),
-            "artifacts": (artifact(SECOND),),
+            "contents": files(FIRST, a=b"new"),
+            "artifacts": (artifact(FIRST),),
             "created": new,
         },
         older={
-            "contents": files(FIRST, a=b"old", gone=b"-"),
-            "artifacts": (artifact(FIRST),),
+            "contents": files(SECOND, a=b"old", gone=b"-"),
+            "artifacts": (artifact(SECOND),),
             "created": old,
         },
     )
@@ -92,13 +92,13 @@ def test_main_is_what_the_newest_bundle_carries(mounted: Any) -> None:
         assert isinstance(content, Content)
         return content.commit
 
-    assert commit("/org/name/resolve/main/a") == SECOND
-    assert commit(f"/org/name/resolve/{FIRST}/a") == FIRST
-    assert commit(f"/org/name/resolve/{FIRST}/gone") == FIRST
+    assert commit("/org/name/resolve/main/a") == FIRST
+    assert commit(f"/org/name/resolve/{SECOND}/a") == SECOND
+    assert commit(f"/org/name/resolve/{SECOND}/gone") == SECOND
     assert found.find("/org/name/resolve/main/gone", recursive=False) is None
     (described,) = (found.answers["/api/models/org/name"],)
     assert isinstance(described, Document)
-    assert json.loads(described.body)["sha"] == SECOND
+    assert json.loads(described.body)["sha"] == FIRST
     assert json.loads(described.body)["gated"] == "manual"  # its terms still hold
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from runtime.mirror import limits
+
 REPOSITORY = "Systran/faster-whisper-tiny.en"
 CONFIG = f"/{REPOSITORY}/resolve/main/config.json"
 MODEL = f"/{REPOSITORY}/resolve/main/model.bin"
@@ -178,7 +180,9 @@ def test_sigterm_finishes_the_answers(
 ) -> None:
     mirror = start_mirror()
     address = ("127.0.0.1", wire_to(mirror).port)
-    with socket.create_connection(address) as idle, socket.create_connection(address) as client:
+    # Less than an idle connection may stay otherwise.
+    idle = socket.create_connection(address, timeout=limits.KEEP_ALIVE_SECONDS / 2)
+    with idle, socket.create_connection(address) as client:
         client.sendall(f"GET {MODEL} HTTP/1.1\r\nHost: m\r\n\r\n".encode())
         received = client.recv(1 << 10)
         mirror.process.send_signal(signal.SIGTERM)
