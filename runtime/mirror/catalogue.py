@@ -53,10 +53,9 @@ class Catalogue:
     left_out: tuple[str, ...]
 
     @property
-    def files(self) -> dict[str, Signed]:
-        """Every file once, by its SHA-256."""
-        contents = (one for one in self.answers.values() if isinstance(one, Content))
-        return {one.signed.sha256: one.signed for one in contents}
+    def files(self) -> frozenset[Signed]:
+        """Every file, under however many paths it is served."""
+        return frozenset(one.signed for one in self.answers.values() if isinstance(one, Content))
 
     def find(self, path: str, *, recursive: bool) -> Document | Content | None:
         """What a path answers; None where there is nothing."""

@@ -60,11 +60,11 @@ def compared(root: Path, bundles: tuple[str, ...], intact: Intact) -> Catalogue:
             for warning in standing.warnings(mounted, root, clock()):
                 logs.warn("standing", warning)
         found = catalogues.of_mounts(mounts)
-    size = sum(file.size for file in found.files.values())
+    size = sum(file.size for file in found.files)
     logs.say("comparing", f"comparing {human_size(size)} with what was signed")
-    for _compared in in_order(partial(intact.check, file) for file in found.files.values()):
+    for _compared in in_order(partial(intact.check, file) for file in found.files):
         pass
-    intact.forget_all_but(set(found.files))
+    intact.forget_all_but({file.sha256 for file in found.files})
     return found
 
 
@@ -89,12 +89,12 @@ class Running:
         self._listener, self._certificate = listener, certificate
         self.gate = Gate(keys)
         self.intact = Intact(root)
+        self._tried = self._targets()  # before: what is mounted meanwhile is another
         self.catalogue = compared(self._root, bundles, self.intact)
         self.stopping = False
         self._signals: list[int] = []
         self._open: dict[Connection, threading.Thread] = {}
         self._exchange: threading.Thread | None = None
-        self._tried = self._targets()
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -204,7 +204,7 @@ class Running:
             f"serving {', '.join(sorted(found.revisions))}",
             generations=dict(found.generations),
             files=len(found.files),
-            bytes=sum(file.size for file in found.files.values()),
+            bytes=sum(file.size for file in found.files),
             left_out=list(found.left_out),
         )
 
