@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.engine.speakers.merging import NEAREST, Speakers, with_speakers
@@ -243,6 +243,7 @@ def test_turns_end_with_the_recording() -> None:
 
 
 @given(st.lists(st.builds(Turn, times, times, st.sampled_from("abcd"))))
+@example([Turn(0, 0.1, "a"), Turn(0, 0.1, "b"), Turn(0, 0.2, "a")])
 def test_numbering_twice_changes_nothing_and_loses_no_speech(turns: list[Turn]) -> None:
     once = numbered(turns)
     assert numbered(once) == once

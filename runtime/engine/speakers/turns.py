@@ -28,14 +28,14 @@ def numbered(heard: Iterable[Turn], duration: float = inf) -> tuple[Turn, ...]:
         replace(turn, start=max(0.0, turn.start), end=min(turn.end, duration)) for turn in heard
     )
     ordered = sorted(
-        (turn for turn in inside if turn.end > turn.start),
+        joined(turn for turn in inside if turn.end > turn.start),
         key=lambda turn: (turn.start, turn.end, turn.speaker),
     )
     labels: dict[str, str] = {}
     for turn in ordered:
         labels.setdefault(turn.speaker, f"SPEAKER_{len(labels):02}")
     named = [Turn(turn.start, turn.end, labels[turn.speaker]) for turn in ordered]
-    return tuple(sorted(joined(named), key=lambda turn: (turn.start, turn.end, turn.speaker)))
+    return tuple(sorted(named, key=lambda turn: (turn.start, turn.end, turn.speaker)))
 
 
 def joined(turns: Iterable[Turn]) -> Iterator[Turn]:
