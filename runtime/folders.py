@@ -7,6 +7,7 @@ file was expected (the class of CVE-2026-29064: writes that a symbolic link send
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -81,6 +82,23 @@ class Folder:
             raise _cannot("lock", self.path / name, error) from error
         return self._regular(descriptor, name)
 
+    def share(self) -> None:
+        """Keep others from taking this folder for themselves until it is closed; may wait."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_SH)
+        except OSError as error:
+            raise _cannot("lock", self.path, error) from error
+
+    def seize(self) -> bool:
+        """Take this folder for oneself until it is closed; False where somebody shares it."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise _cannot("lock", self.path, error) from error
+        return True
+
     def create(self, name: str, mode: int = 0o444) -> int:
         """A descriptor of a new file, for writing. Raises AirgapError where the name is taken."""
         try:
@@ -132,6 +150,21 @@ class Folder:
             return False
         return stat.S_ISREG(found.st_mode) and found.st_size == size
 
+    def status(self, relative: str) -> os.stat_result:
+        """What is known of something below this folder; of a link, not of where it leads."""
+        try:
+            return os.stat(relative, dir_fd=self.descriptor, follow_symlinks=False)
+        except OSError as error:
+            raise _cannot("read", self.path / relative, error) from error
+
+    def has(self, relative: str, folder: Folder) -> bool:
+        """Whether an open folder is still what has this path below this one."""
+        try:
+            found = os.stat(relative, dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(folder.descriptor))
+
     def names(self) -> list[str]:
         """What is in here, sorted."""
         with os.scandir(self.descriptor) as entries:
@@ -169,9 +202,15 @@ class Folder:
         try:
             os.unlink(name, dir_fd=self.descriptor)
         except IsADirectoryError:
-            with self.inside(name, make=False) as folder:
-                for inner in folder.names():
-                    folder.remove(inner)
+            self._remove_folder(name)
+        except OSError as error:
+            raise _cannot("remove", self.path / name, error) from error
+
+    def _remove_folder(self, name: str) -> None:
+        with self.inside(name, make=False) as folder:
+            for inner in folder.names():
+                folder.remove(inner)
+        try:
             os.rmdir(name, dir_fd=self.descriptor)
         except OSError as error:
             raise _cannot("remove", self.path / name, error) from error
