@@ -35,7 +35,18 @@ class Verbs(TyperGroup):
     order = (
         *("plan", "lock", "fetch", "scan", "keygen", "build", "paperwork", "diff", "cache"),
         *("inspect", "verify", "sign"),
-        *("trust", "mount", "list", "transcribe", "serve", "apikey", "audit"),
+        *(
+            "trust",
+            "mount",
+            "list",
+            "rollback",
+            "unmount",
+            "gc",
+            "transcribe",
+            "serve",
+            "apikey",
+            "audit",
+        ),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:

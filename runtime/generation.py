@@ -92,6 +92,7 @@ class Generation:
     Attributes:
         folder: its tree, held open.
         number: it counts up within a bundle name.
+        is_current: whether it was the one that is served, when it was opened.
         envelope, statement: what was signed, and by whom.
         manifest: the inventory, compared with the statement when it was opened.
         record: how it came to be.
@@ -99,6 +100,7 @@ class Generation:
 
     folder: Folder
     number: int
+    is_current: bool
     envelope: Envelope
     statement: Statement
     manifest: Manifest
@@ -151,8 +153,13 @@ def mounted(root: Path) -> list[str]:
         return [name for name in mounts.names() if _is_mounted(mounts, name)]
 
 
-def the_one(root: Path, name: str | None) -> str:
+def the_one(root: Path, name: str | None, asked_by: str = "--bundle") -> str:
     """The name of a mounted bundle; of the only one, where none is given.
+
+    Args:
+        root: the host's.
+        name: as the command line has it.
+        asked_by: what a name follows there, for the error's hint.
 
     Raises:
         UsageError: nothing is mounted, or several bundles and none was named.
@@ -163,7 +170,7 @@ def the_one(root: Path, name: str | None) -> str:
         wanted = f"'{name}'" if name else "one bundle"
         raise UsageError(
             f"expected {wanted} mounted in '{root}', found: {', '.join(names) or 'none'}",
-            hint=f"--bundle {names[0]}" if names else "airgap mount BUNDLE",
+            hint=f"{asked_by} {names[0]}" if names else "airgap mount BUNDLE",
         )
     return chosen[0]
 
@@ -219,11 +226,11 @@ def _held(name: Folder, wanted: int | None) -> Iterator[Generation]:
             folder.share()
             # It may have been removed while this waited: then there is another, or none.
             if name.has(f"{GENERATIONS}/{number:06}", folder):
-                yield read(folder, number)
+                yield read(folder, number, is_current=number == current_number(name))
                 return
 
 
-def read(folder: Folder, number: int) -> Generation:
+def read(folder: Folder, number: int, *, is_current: bool = False) -> Generation:
     """What lies in a generation's folder, compared with its statement.
 
     Raises:
@@ -239,7 +246,8 @@ def read(folder: Folder, number: int) -> Generation:
     record = read_record(folder)
     if frames.digest(content, statement.hash).hex() != statement.subjects[MANIFEST]:
         raise _changed(folder.path / MANIFEST, "it is not the manifest that was signed")
-    return Generation(folder, number, envelope, statement, Manifest.parse(content), record)
+    manifest = Manifest.parse(content)
+    return Generation(folder, number, is_current, envelope, statement, manifest, record)
 
 
 def read_record(folder: Folder) -> Record:

@@ -25,6 +25,7 @@ from runtime.engine.hardware import find_hardware
 from runtime.engine.options import TranscribeOptions
 from runtime.engine.transcript import Segment, Transcript
 from runtime.engine.whisper import WhisperEngine
+from runtime.generation import Hold
 from runtime.verified_load import VerifiedLoad
 
 Audio = str | os.PathLike[str] | BinaryIO
@@ -45,6 +46,7 @@ class Model:
     bundle: str
     approval_code: str
     _engine: WhisperEngine
+    _hold: Hold
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -105,7 +107,9 @@ def load(
     with generation.current(place, bundle) as mounted:
         artifact = mounted.artifact("asr", model)
         engine = models.load(mounted, artifact, hardware, VerifiedLoad(verified_load))
-        return Model(engine.name, mounted.statement.title, mounted.approval_code, engine)
+        return Model(
+            engine.name, mounted.statement.title, mounted.approval_code, engine, Hold(mounted)
+        )
 
 
 def _samples(audio: Audio) -> Samples:

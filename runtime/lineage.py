@@ -5,18 +5,25 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from airgap.errors import AirgapError
 from airgap.statement import Statement
 from runtime import generation
 from runtime.folders import Folder
-from runtime.generation import CURRENT, GENERATIONS
+from runtime.generation import CURRENT, GENERATIONS, MOUNTS
 
 
 def numbers(name: Folder) -> list[int]:
     """The generations that lie under a bundle's name, oldest first."""
     with name.inside(GENERATIONS) as all_:
         return sorted(filter(None, map(generation.number_of, all_.names())))
+
+
+def survey(root: Path, name: str) -> tuple[int | None, list[int]]:
+    """What is served of a bundle's name under a host's root, and every generation of it."""
+    with Folder.at(root) as place, place.inside(f"{MOUNTS}/{name}", make=False) as folder:
+        return generation.current_number(folder), numbers(folder)
 
 
 def before(name: Folder, number: int) -> Iterator[int]:

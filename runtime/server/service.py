@@ -25,7 +25,7 @@ from runtime.engine.audio import SAMPLE_RATE
 from runtime.engine.hardware import find_hardware
 from runtime.engine.options import FALLBACK_TEMPERATURES, TranscribeOptions
 from runtime.engine.whisper import WhisperEngine
-from runtime.generation import INVENTORY, Generation
+from runtime.generation import INVENTORY, Generation, Hold
 from runtime.server import errors, logs
 from runtime.server.metrics import Metrics
 from runtime.verified_load import VerifiedLoad
@@ -73,6 +73,7 @@ class Loaded:
         created: when the bundle was made, in seconds since 1970.
         verdict: who signed it, by which policy it was mounted.
         inventory: the manifest's, as `model_inventory.json` has it.
+        hold: what is served cannot be unmounted, nor removed as garbage.
     """
 
     engines: Mapping[str, WhisperEngine]
@@ -81,6 +82,7 @@ class Loaded:
     created: int
     verdict: Mapping[str, Any]
     inventory: Mapping[str, Any]
+    hold: Hold
 
     @property
     def names(self) -> list[str]:
@@ -194,6 +196,7 @@ def load(source: Source, metrics: Metrics) -> Loaded:
             created=int(strict_json.from_time(mounted.statement.created).timestamp()),
             verdict=_verdict(mounted),
             inventory=json.loads(mounted.folder.read(INVENTORY, limits.MANIFEST_SIZE)),
+            hold=Hold(mounted),
         )
 
 
