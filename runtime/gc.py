@@ -170,8 +170,9 @@ def _count(root: Folder, garbage: Garbage, wanted: set[str]) -> None:
 
 def _files_below(root: Folder, path: str) -> Iterator[os.stat_result]:
     status = root.status(path)
-    if not stat.S_ISDIR(status.st_mode):
+    if stat.S_ISREG(status.st_mode):
         yield status
+    if not stat.S_ISDIR(status.st_mode):
         return
     with root.inside(path, make=False) as folder:
         for name in folder.names():
