@@ -12,12 +12,18 @@ PIP = python -m pip --disable-pip-version-check --quiet
 INSTALL = $(PIP) install --require-hashes --no-build-isolation --use-pep517
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"
+# torch, and what it brings along where it is built for CUDA: see requirements/torch.txt.
+WITHOUT_TORCH = $(addprefix --no-emit-package ,torch triton cuda-toolkit nvidia-cublas \
+	nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft \
+	nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
+	nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx)
 
-.PHONY: help demo test check fix bench docs lock clean
+.PHONY: help demo test test-speakers speakers check fix bench docs lock clean
 
 help:
 	@echo "make demo    build, sign, verify, mount and transcribe, with the network gone"
-	@echo "make test    the whole test suite"
+	@echo "make test    the test suite, but for NeMo, pyannote and emotion"
+	@echo "make test-speakers  those, in an environment of 2.7 GB"
 	@echo "make check   lint, format, types, who may import whom"
 	@echo "make fix     what the linter and the formatter can mend"
 	@echo "make bench   speed against named tools"
@@ -32,8 +38,17 @@ demo: $(VENV)/installed-ship
 test: $(VENV)/installed-dev
 	airgap fetch demo
 	airgap fetch tests/data/profiles/base.yaml
-	python -m pytest -m "not heavy"
-	python -m pytest -m heavy
+	python -m pytest -m "not heavy and not speakers"
+	python -m pytest -m "heavy and not speakers"
+
+# torch, NeMo and pyannote want an environment of their own.
+test-speakers:
+	$(MAKE) VENV=$(VENV)-speakers speakers
+
+speakers: $(VENV)/installed-speakers
+	airgap fetch demo
+	airgap fetch tests/data/profiles/voices.yaml
+	AIRGAP_SPEAKERS=1 python -m pytest -m speakers
 
 check: $(VENV)/installed-dev
 	ruff check
@@ -59,10 +74,22 @@ lock: $(VENV)/installed-dev
 	$(COMPILE) --constraint requirements/dev.txt --extra bundler --extra cpu \
 		--extra s3 --extra server --output-file requirements/ship.txt pyproject.toml
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/base.txt pyproject.toml
+	$(COMPILE) $(UPGRADE) --constraint requirements/torch.txt $(WITHOUT_TORCH) \
+		--extra dev --extra speakers --output-file requirements/speakers.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .hypothesis .*_cache
+	rm -rf $(VENV) $(VENV)-speakers $(DEMO) build dist *.egg-info .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -r {} +
+
+$(VENV)/installed-speakers: requirements/build.txt requirements/torch.txt \
+		requirements/speakers.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing requirements/speakers.txt into $(VENV): 2.7 GB, some minutes"
+	@$(PIP) install --requirement requirements/torch.txt
+	@$(INSTALL) --requirement requirements/build.txt
+	@$(INSTALL) --no-deps --requirement requirements/speakers.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@python -m runtime.torchaudio_cpu
+	@touch $@
 
 $(VENV)/installed-%: requirements/build.txt requirements/%.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing requirements/$*.txt into $(VENV)"

@@ -4,7 +4,12 @@ errors, limits, digest, files, places    what everything stands on
 manifest, statement, envelope            what is inside, what is signed, the signatures
 keys, signing                            public keys; private keys
 archive, tar                             head, table, frames; the tar dialect inside them
+volume_names, volumes, damage            the files that a bundle lies in; what is wrong with them
+recovery, repair, confined               PAR2 beside a bundle, used by a program that is held fast
 trust, verify                            the host's policy; bytes + policy -> VerifiedBundle
+papers, signers_text, checksums          what lies beside a bundle for people
+minisign, model_signature,               and for other tools: their formats, their files,
+signature_files, signed_papers           and the keys that make them
 console, cli                             the output sink; the `airgap` command
 """
 

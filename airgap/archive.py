@@ -14,7 +14,7 @@ from functools import partial
 from itertools import accumulate
 from typing import TypeVar
 
-from airgap import frames, limits, tar, volumes
+from airgap import damage, frames, limits, tar, volumes
 from airgap.console import Advance, quietly
 from airgap.envelope import Envelope
 from airgap.errors import DamagedError
@@ -24,9 +24,6 @@ from airgap.parallel import in_order, own_buffer
 from airgap.statement import Statement
 
 SKIPPABLE_HEADER = 8
-
-_NAMED_FRAMES = 8
-"""How many damaged frames an error names; a truncated stick can have thousands."""
 
 Result = TypeVar("Result")
 
@@ -98,14 +95,22 @@ class OpenBundle:
         Raises:
             DamagedError: with the damaged frames, their byte ranges and files.
         """
-        damaged: list[int] = []
+        if damaged := self.damaged(advance):
+            raise self._damage(damaged)
+
+    def damaged(self, advance: Advance = quietly) -> list[int]:
+        """The numbers of the frames that do not match the table; `check_frames` refuses them.
+
+        Raises:
+            DamagedError: the bundle goes on after its end, or ends before.
+        """
+        found: list[int] = []
         for index, good in self._each_frame(self._matches):
             advance(self.table.slots[index].stored)
             if not good:
-                damaged.append(index)
+                found.append(index)
         self.source.read_to_end(self.end)
-        if damaged:
-            raise self._damage(damaged)
+        return found
 
     def contents(self, advance: Advance = quietly) -> Iterator[tuple[File, Iterator[memoryview]]]:
         """Every file of the payload with its bytes, in pieces: checked, each exactly once.
@@ -158,7 +163,7 @@ class OpenBundle:
             raise _not_signed(f"'{file.path}'", f"at most {limit} bytes of it were expected here")
         first = file.offset // limits.FRAME_PLAIN
         last = (file.offset + file.size) // limits.FRAME_PLAIN
-        offsets, plain = self._offsets(), b""
+        offsets, plain = self.offsets, b""
         for index in range(first + 1, min(last + 2, len(self.table.slots))):
             stored = volumes.read(self.source, offsets[index], self.table.slots[index].stored)
             piece = self._decompressed(index, memoryview(stored))
@@ -183,7 +188,7 @@ class OpenBundle:
         self, work: Callable[[int, memoryview], Result]
     ) -> Generator[tuple[int, Result], None, None]:
         """Read each frame of the payload once and work on it, on all cores, in order."""
-        offsets = self._offsets()
+        offsets = self.offsets
 
         def read_and_work(index: int) -> Result:
             stored = own_buffer(self.table.slots[index].stored)
@@ -210,35 +215,14 @@ class OpenBundle:
             return None
         return frames.decompress(stored, self.table.slots[index].plain, f"frame {index}")
 
-    def _offsets(self) -> list[int]:
-        """Where each frame starts in the file."""
+    @property
+    def offsets(self) -> list[int]:
+        """Where each frame starts in the bundle, and where the last one ends."""
         stored = (slot.stored for slot in self.table.slots)
         return list(accumulate(stored, initial=frames_start(self.statement)))
 
     def _damage(self, damaged: list[int]) -> DamagedError:
-        offsets = self._offsets()
-        named = [
-            f"frame {index} (bytes {offsets[index]} to "
-            f"{offsets[index + 1] - 1}; "
-            f"{', '.join(self._files_in(index)) or 'tar headers alone'})"
-            for index in damaged[:_NAMED_FRAMES]
-        ]
-        more = f", and {len(damaged) - len(named)} more" if len(damaged) > len(named) else ""
-        return DamagedError(
-            f"'{self.source.name}' is not what was signed: {'; '.join(named)}{more}",
-            rule="frame.digest",
-            hint="copy the bundle again; the medium or the copy is damaged, or someone changed it",
-        )
-
-    def _files_in(self, index: int) -> list[str]:
-        """The files that frame `index` holds bytes of."""
-        start = (index - 1) * limits.FRAME_PLAIN
-        end = start + self.table.slots[index].plain
-        return [
-            f"'{file.path}'"
-            for file in self.manifest.files
-            if file.offset is not None and file.offset < end and file.offset + file.size > start
-        ]
+        return damage.refusal(self.source, self.table, self.offsets, self.manifest, damaged)
 
 
 def _read_table(source: volumes.Bytes, statement: Statement) -> Table:
@@ -254,21 +238,8 @@ def _read_table(source: volumes.Bytes, statement: Statement) -> Table:
     table = Table.parse(content, statement.hash, statement.frames)
     if table.plain_total != statement.plain_total:
         raise _not_signed("the table of frames", "its total is another")
-    end = frames_start(statement) + table.stored_total
-    if source.size is not None:
-        _check_size(source, source.size, end)
+    source.expect_end(frames_start(statement) + table.stored_total)
     return table
-
-
-def _check_size(source: volumes.Bytes, size: int, end: int) -> None:
-    """A file must end where the table does; a pipe shows it only at its end."""
-    if size < end:
-        raise DamagedError(
-            f"'{source.name}' is cut short: {size} bytes of {end}",
-            rule="archive.size",
-            hint="the copy is incomplete: copy it again",
-        )
-    source.read_to_end(end)
 
 
 def _read_manifest(source: volumes.Bytes, statement: Statement, table: Table) -> Manifest:

@@ -15,15 +15,17 @@ from typer.core import TyperGroup
 from airgap import __version__
 from airgap.console import console
 from airgap.errors import AirgapError, UsageError
-from airgap.verbs import audit, inspect, keygen, sign, trust, verify
+from airgap.verbs import audit, inspect, keygen, repair, sign, trust, verify
 
 COMMANDS = "airgap.commands"
 """The entry-point group through which each side adds its verbs."""
 
-CONNECTED = frozenset({"plan", "lock", "fetch", "scan", "build", "paperwork", "diff", "cache"})
+CONNECTED = frozenset(
+    {"plan", "lock", "fetch", "scan", "build", "paperwork", "split", "carry", "diff", "cache"}
+)
 """Verbs that are missing where the connected side is not installed."""
 
-OWN = (verify, inspect, sign, keygen, trust, audit)
+OWN = (verify, inspect, sign, repair, keygen, trust, audit)
 
 INTERRUPTED = 128 + 2
 """Exit code after Ctrl-C, as a shell gives it."""
@@ -33,20 +35,10 @@ class Verbs(TyperGroup):
     """The verbs in the order of the data's path; a missing side's verb says where it belongs."""
 
     order = (
-        *("plan", "lock", "fetch", "scan", "keygen", "build", "paperwork", "diff", "cache"),
-        *("inspect", "verify", "sign"),
-        *(
-            "trust",
-            "mount",
-            "list",
-            "rollback",
-            "unmount",
-            "gc",
-            "transcribe",
-            "serve",
-            "apikey",
-            "audit",
-        ),
+        *("plan", "lock", "fetch", "scan", "keygen", "build", "paperwork", "split", "carry"),
+        *("diff", "cache", "inspect", "verify", "sign", "repair"),
+        *("trust", "mount", "list", "rollback", "unmount", "gc"),
+        *("transcribe", "serve", "apikey", "audit"),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -12,6 +12,15 @@ MIB = 1024 * KIB
 HEAD_SLOT = 64 * KIB
 """The first frame with its 8 bytes of header. Room for five signers with ML-DSA-87 each."""
 
+VOLUMES = 999
+"""Volumes of a bundle: their numbers have three digits."""
+
+VOLUME_WRITTEN = 1 * MIB
+"""The least size of volumes that we make. A reader wants the head alone inside the first one."""
+
+NAMED = 8
+"""How many damaged frames or missing volumes an error names; a bad stick can have thousands."""
+
 FRAME_PLAIN = 4 * MIB
 """Payload bytes in a frame. Large enough to hash at full speed, small enough to hold one a core."""
 

@@ -25,6 +25,7 @@ ROLES: Final = (
     "vad",
     "segmentation",
     "speaker-embedding",
+    "plda",
     "diarization",
     "emotion",
     "wheels",

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import IO
+from typing import IO, Protocol
 
 from airgap import frames, limits, tar
 from airgap.archive import SKIPPABLE_HEADER
@@ -27,8 +27,20 @@ Opener = Callable[[File], IO[bytes]]
 """Opens the bytes of a file of the manifest, seekable; for each frame anew, from any thread."""
 
 
+class Output(Protocol):
+    """Where a bundle is written: an empty file, or volumes."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to an offset."""
+        ...
+
+    def write(self, data: bytes, /) -> int:
+        """Write all of `data` there."""
+        ...
+
+
 def write_bundle(
-    stream: IO[bytes],
+    stream: Output,
     manifest: Manifest,
     open_file: Opener,
     algorithm: str,
@@ -37,7 +49,7 @@ def write_bundle(
     """Write a whole, unsigned bundle.
 
     Args:
-        stream: an empty, seekable file; nobody else may see it before its contents were checked.
+        stream: empty; nobody else may see it before its contents were checked.
         manifest: with the offsets that `tar.members` gives.
         open_file: opens each file's bytes; their digests are checked when the bundle is read
             back, not here.

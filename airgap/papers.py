@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from airgap import checksums, signature_files, tar, volumes
+from airgap import checksums, signature_files, tar, volume_names, volumes
 from airgap.archive import read_head
 from airgap.console import console
 from airgap.digest import sha256_file
 from airgap.envelope import Envelope
 from airgap.files import write_whole
 from airgap.signers_text import STATEMENT, UNNAMED, Signed, signature_file, signers_text
+from airgap.volume_names import Files
 
 SIGNERS: Final = "SIGNERS.txt"
 REVIEW: Final = "REVIEW.html"
@@ -39,14 +40,15 @@ def write(bundle: Path, names: Mapping[str, str], signed: Mapping[str, bytes]) -
     """Write what the head says, what keys have made, and the two papers that speak of the rest.
 
     Args:
-        bundle: the .tar.zst, with the head that it has now.
+        bundle: the .tar.zst, or one of its volumes, with the head that it has now.
         names: names of signers by key id, as far as they are known; those that an older
             SIGNERS.txt gives are kept.
         signed: the new signature files, by name.
     """
-    with volumes.opened(bundle) as source:
+    files = volume_names.locate(bundle)
+    with volumes.opened_files(files.alone) as source:
         envelope = read_head(source)
-    folder = bundle.parent
+    folder = files.first.parent
     write_whole(folder / STATEMENT, envelope.statement)
     for signature in envelope.signatures:
         write_whole(folder / signature_file(signature), signature.value)
@@ -54,9 +56,9 @@ def write(bundle: Path, names: Mapping[str, str], signed: Mapping[str, bytes]) -
         write_whole(folder / file, content)
     known = {**_names_in(folder / SIGNERS), **names}
     others = tuple(signature_files.found(folder, (one.key_id for one in envelope.signatures)))
-    text = signers_text(Signed(bundle.name, envelope, known, others))
+    text = signers_text(Signed(files.name, envelope, known, others, files.is_split))
     write_whole(folder / SIGNERS, text.encode())
-    write_whole(folder / checksums.FILE, _sums(bundle, envelope).encode())
+    write_whole(folder / checksums.FILE, _sums(files, envelope).encode())
 
 
 def made_from_head(envelope: Envelope) -> Iterator[str]:
@@ -66,21 +68,23 @@ def made_from_head(envelope: Envelope) -> Iterator[str]:
     yield from (SIGNERS, checksums.FILE)
 
 
-def _delivered(bundle: Path, envelope: Envelope) -> Iterator[str]:
+def _delivered(files: Files, envelope: Envelope) -> Iterator[str]:
     """The names of the bundle and of the papers that are beside it now, SHA256SUMS apart."""
-    names = {*COPIES, *made_from_head(envelope), *signature_files.all_names(bundle.parent)}
-    yield bundle.name
-    yield from (name for name in names - {checksums.FILE} if (bundle.parent / name).is_file())
+    folder = files.first.parent
+    names = {*COPIES, *made_from_head(envelope), *signature_files.all_names(folder)}
+    yield from (path.name for path in files.volumes.values() or (files.first,))
+    yield from (name for name in names - {checksums.FILE} if (folder / name).is_file())
 
 
-def _sums(bundle: Path, envelope: Envelope) -> str:
+def _sums(files: Files, envelope: Envelope) -> str:
     """SHA256SUMS of what is delivered. The bundle is read once more: its head may be new."""
-    names = list(_delivered(bundle, envelope))
-    total = sum((bundle.parent / name).stat().st_size for name in names)
+    folder = files.first.parent
+    names = list(_delivered(files, envelope))
+    total = sum((folder / name).stat().st_size for name in names)
     digests = {}
     with console.progress("checksums", total) as bar:
         for name in names:
-            digests[name] = sha256_file(bundle.parent / name, bar.advance)
+            digests[name] = sha256_file(folder / name, bar.advance)
     return _UNSIGNED_NOTE + checksums.text(digests)
 
 

@@ -1,4 +1,4 @@
-"""Where things lie: the isolated host's root, the builder's keys and download cache."""
+"""Where things lie: the isolated host's root, the builder's keys and cache, short-lived copies."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ def key_folder() -> Path:
     if named := os.environ.get("AIRGAP_KEYS"):
         return Path(named).absolute()
     return _xdg("XDG_CONFIG_HOME", ".config") / "airgap" / "keys"
+
+
+def temporary() -> Path:
+    """Where a process may always write for a moment: TMPDIR, else /tmp.
+
+    Not Python's own choice: that goes on to other folders in silence, and the server gives it
+    another meaning.
+    """
+    named = os.environ.get("TMPDIR", "")
+    return Path(named if named.startswith("/") else "/tmp")  # noqa: S108 - only private folders are made in it
 
 
 def _xdg(variable: str, fallback: str) -> Path:

@@ -139,22 +139,22 @@ def apply(store: TrustStore, envelope: Envelope, now: datetime, tell: Tell = unt
 
 
 class RotationFile:
-    """A rotation on disk, to be signed."""
+    """A rotation on disk, at `path`, to be signed."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def read(self) -> Envelope:
         """The envelope in the file. Raises UntrustedError where it is none, UsageError."""
-        content = read_bounded(self._path, limits.POLICY_FILE, "a rotation")
+        content = read_bounded(self.path, limits.POLICY_FILE, "a rotation")
         try:
             return Envelope.from_json(content)
         except DamagedError as error:
-            raise _not_ours(f"'{self._path}': {error.message}") from error
+            raise _not_ours(f"'{self.path}': {error.message}") from error
 
     def write(self, envelope: Envelope) -> None:
         """Replace the file, whole."""
-        write_whole(self._path, envelope.to_json())
+        write_whole(self.path, envelope.to_json())
 
 
 def is_rotation(path: Path) -> bool:

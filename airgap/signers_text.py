@@ -39,12 +39,14 @@ class Signed:
         envelope: its head.
         names: of signers by key id, as far as they are known.
         others: signature files beside it, for other tools.
+        is_split: whether it lies in volumes, which are joined first.
     """
 
     bundle: str
     envelope: Envelope
     names: Mapping[str, str]
     others: Sequence[Found]
+    is_split: bool = False
 
 
 def signers_text(signed: Signed) -> str:
@@ -78,14 +80,14 @@ Put the public key's file that you trust in place of KEY.pub. This prints its nu
 3. {STATEMENT} names the {statement.hash.upper()} of the bundle's content and of {tar.MANIFEST}.
    These must print them:
 
-  tail -c +{frames_start(statement) + 1} {shlex.quote(signed.bundle)} | {statement.hash}sum
+  {_content(signed, frames_start(statement) + 1)} | {statement.hash}sum
   {statement.subjects["payload"]}
   {statement.hash}sum {tar.MANIFEST}
   {statement.subjects[tar.MANIFEST]}
 
 4. The content is an ordinary archive. Its files, and the papers here that are copies of them:
 
-  mkdir tree && tar --zstd -xf {shlex.quote(signed.bundle)} -C tree
+  mkdir tree && {_unpacked(signed)} -C tree
   (cd tree && sha256sum -c --quiet --strict{_of_delta(statement)} SHA256SUMS)
   diff {tar.MANIFEST} tree/{tar.MANIFEST}
   diff REVIEW.html tree/REVIEW.html
@@ -119,6 +121,25 @@ def algorithm(signature: Signature) -> str:
             return keys.ML_DSA_87
         case _:
             return keys.ECDSA_P384
+
+
+def _joined(signed: Signed) -> str:
+    """The shell's words that join the volumes on a pipe."""
+    return f"cat {shlex.quote(signed.bundle)}.???"
+
+
+def _content(signed: Signed, start: int) -> str:
+    """The shell's words for what the signature covers, from byte `start` on, counted from 1."""
+    if signed.is_split:
+        return f"{_joined(signed)} | tail -c +{start}"
+    return f"tail -c +{start} {shlex.quote(signed.bundle)}"
+
+
+def _unpacked(signed: Signed) -> str:
+    """The shell's words that unpack it."""
+    if signed.is_split:
+        return f"{_joined(signed)} | tar --zstd -xf -"
+    return f"tar --zstd -xf {shlex.quote(signed.bundle)}"
 
 
 def _rows(signed: Signed) -> str:
@@ -191,7 +212,7 @@ Microsoft's documentation, and not run on Windows by those who wrote this tool.
 
 3. These must print the digests of step 3 above:
 
-  $file = [IO.File]::OpenRead((Join-Path $PWD {bundle}))
+{_joining(signed, bundle)}  $file = [IO.File]::OpenRead((Join-Path $PWD {bundle}))
   $null = $file.Seek({frames_start(statement)}, 'Begin')
   (Get-FileHash -Algorithm {name} -InputStream $file).Hash
   $file.Close()
@@ -203,6 +224,19 @@ Microsoft's documentation, and not run on Windows by those who wrote this tool.
   tar -xf {bundle} -C tree
   Get-Content tree\\SHA256SUMS | ForEach-Object {{ $want, $name = $_ -split '  ', 2; \
 if ((Get-FileHash -Algorithm SHA256 -LiteralPath "tree\\$name").Hash -ne $want) {{ $name }} }}
+"""
+
+
+def _joining(signed: Signed, bundle: str) -> str:
+    """PowerShell's lines that make one file of the volumes, where there are some."""
+    if not signed.is_split:
+        return ""
+    volumes = f"{bundle[:-1]}.???'"
+    return f"""\
+  $whole = [IO.File]::Create((Join-Path $PWD {bundle}))
+  Get-ChildItem {volumes} | Sort-Object Name | ForEach-Object {{ \
+$part = [IO.File]::OpenRead($_.FullName); $part.CopyTo($whole); $part.Close() }}
+  $whole.Close()
 """
 
 

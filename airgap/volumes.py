@@ -1,7 +1,7 @@
-"""A bundle as bytes at offsets: one file, opened once, or a pipe that is read in order.
+"""A bundle as bytes at offsets: one file, or a set of volumes, opened once; or a pipe, in order.
 
-The file is opened at the start and used to the end, so that a path which comes to name another
-file in between changes nothing. It is never mapped into memory: a medium may answer
+A file is opened at the start and used to the end, so that a path which comes to name another
+one in between changes nothing. It is never mapped into memory: a medium may answer
 differently the second time, and every byte is used as it was when it was hashed.
 """
 
@@ -10,12 +10,24 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from airgap import limits, volume_names
 from airgap.errors import AirgapError, DamagedError
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One volume of a bundle: its file's name, and the bundle's bytes [start, end) in it."""
+
+    name: str
+    start: int
+    end: int
 
 
 class Bytes(Protocol):
@@ -24,10 +36,12 @@ class Bytes(Protocol):
     Attributes:
         name: for messages.
         size: in bytes; None where only the end tells.
+        volumes: in order, where the bytes lie in several files; else none.
     """
 
     name: str
     size: int | None
+    volumes: Sequence[Volume]
 
     def read_into(self, offset: int, buffer: bytearray | memoryview) -> None:
         """Fill `buffer` with the bytes at `offset`.
@@ -35,6 +49,10 @@ class Bytes(Protocol):
         A file may be asked from several threads at once, in any order; a pipe must be asked
         in order. Raises DamagedError where it ends before, AirgapError where reading fails.
         """
+        ...
+
+    def expect_end(self, offset: int) -> None:
+        """Raise DamagedError where it can be seen already that the bytes do not end at `offset`."""
         ...
 
     def read_to_end(self, offset: int) -> None:
@@ -56,6 +74,7 @@ class OpenFile:
         self.name = name
         self._descriptor = descriptor
         self.size: int | None = os.fstat(descriptor).st_size
+        self.volumes: Sequence[Volume] = ()
 
     def read_into(self, offset: int, buffer: bytearray | memoryview) -> None:
         """Fill `buffer` with the bytes at `offset`; from any thread."""
@@ -72,11 +91,84 @@ class OpenFile:
                 raise _ended(self.name, offset)
             view, offset = view[count:], offset + count
 
+    def expect_end(self, offset: int) -> None:
+        """Raise DamagedError where the file has another size."""
+        size = os.fstat(self._descriptor).st_size
+        if size < offset:
+            raise DamagedError(
+                f"'{self.name}' is cut short: {size} bytes of {offset}",
+                rule="archive.size",
+                hint="the copy is incomplete: copy it again",
+            )
+        self.read_to_end(offset)
+
     def read_to_end(self, offset: int) -> None:
         """Raise DamagedError where the file is longer."""
         size = os.fstat(self._descriptor).st_size
         if size > offset:
             raise _follows(self.name, offset, f"{size - offset} bytes")
+
+
+class VolumeSet:
+    """A bundle in volumes: the same bytes, cut into files of one size; the last may be smaller."""
+
+    def __init__(self, name: str, files: Sequence[OpenFile]) -> None:
+        """Put the volumes together. Raises DamagedError where their sizes cannot be of one set."""
+        self.name = name
+        self._files = files
+        sizes = [file.size or 0 for file in files]
+        self._each = _common_size(name, [(file.name, file.size or 0) for file in files])
+        self.size: int | None = sum(sizes)
+        self.volumes: Sequence[Volume] = tuple(
+            Volume(Path(file.name).name, index * self._each, index * self._each + size)
+            for index, (file, size) in enumerate(zip(files, sizes, strict=True))
+        )
+
+    def read_into(self, offset: int, buffer: bytearray | memoryview) -> None:
+        """Fill `buffer` with the bytes at `offset`, which may lie in several volumes."""
+        view = memoryview(buffer)
+        while view:
+            index, at = divmod(offset, self._each)
+            if index >= len(self._files):
+                raise self._lacks_more()
+            count = min(len(view), self._each - at)
+            self._files[index].read_into(at, view[:count])
+            view, offset = view[count:], offset + count
+
+    def expect_end(self, offset: int) -> None:
+        """Raise DamagedError where volumes are missing or too many, or the last has another size.
+
+        Now that the bundle's own table tells where it ends, the last volumes can be judged.
+        """
+        needed = -(-offset // self._each)
+        there = len(self._files)
+        if needed > there:
+            names = [_numbered(self.volumes[0], number) for number in range(there + 1, needed + 1)]
+            raise volume_names.missing(names, str(Path(self._files[0].name).parent))
+        if needed < there:
+            extra = ", ".join(f"'{volume.name}'" for volume in self.volumes[needed:])
+            raise DamagedError(
+                f"'{self.name}' ends in volume {needed}, and there are more: {extra}",
+                rule="volumes.extra",
+                hint=f"take {extra} away: another bundle's, or nobody's",
+            )
+        last = self.volumes[-1]
+        if offset != last.end:
+            first = (
+                f", or '{self.volumes[0].name}', which tells how large it is" if there > 1 else ""
+            )
+            raise _wrong_size(last.name, last.end - last.start, offset - last.start, first)
+
+    def read_to_end(self, offset: int) -> None:
+        """Raise DamagedError where a volume has grown since, or the last goes on."""
+        for file, volume in zip(self._files, self.volumes, strict=True):
+            file.read_to_end(min(volume.end, max(offset, volume.start)) - volume.start)
+
+    def _lacks_more(self) -> DamagedError:
+        return volume_names.missing(
+            [_numbered(self.volumes[0], len(self.volumes) + 1)],
+            str(Path(self._files[0].name).parent),
+        )
 
 
 class Pipe:
@@ -85,6 +177,7 @@ class Pipe:
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self.name = name
         self.size: int | None = None
+        self.volumes: Sequence[Volume] = ()
         self._stream, self._position = stream, 0
 
     def read_into(self, offset: int, buffer: bytearray | memoryview) -> None:
@@ -97,6 +190,9 @@ class Pipe:
             if count == 0:
                 raise _ended(self.name, self._position)
             view, self._position = view[count:], self._position + count
+
+    def expect_end(self, offset: int) -> None:
+        """Nothing can be seen of a pipe's end before it comes."""
 
     def read_to_end(self, offset: int) -> None:
         """Raise DamagedError where one more byte comes; an endless pipe is left at once."""
@@ -122,10 +218,43 @@ class Pipe:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[OpenFile]:
-    """A bundle's file, open for reading until the block ends. Raises AirgapError."""
+def opened(path: Path, also: Sequence[Path] = ()) -> Iterator[OpenFile | VolumeSet]:
+    """A bundle's file or volumes, open for reading until the block ends.
+
+    Args:
+        path: the bundle, one of its volumes, or the folder that it lies in.
+        also: further folders with volumes of it.
+
+    Raises:
+        AirgapError: it is not there, or cannot be read.
+        UsageError: several bundles lie there.
+        DamagedError: volumes are missing, or are not of one set.
+    """
+    with opened_files(volume_names.locate(path, also)) as source:
+        yield source
+
+
+@contextmanager
+def opened_files(
+    files: volume_names.Files, first: int | None = None
+) -> Iterator[OpenFile | VolumeSet]:
+    """The same for files that were located already; `first` is a descriptor of the first one."""
+    with ExitStack() as stack:
+        start, *rest = files.in_order()
+        # A link that a person named is theirs to name; one that lies among volumes is not.
+        flags = os.O_NOFOLLOW if files.is_split else 0
+        if first is None:
+            open_ = [stack.enter_context(_open_file(start, flags))]
+        else:
+            open_ = [OpenFile(str(start), first)]
+        open_ += [stack.enter_context(_open_file(place, flags)) for place in rest]
+        yield VolumeSet(str(files.folder / files.name), open_) if files.is_split else open_[0]
+
+
+@contextmanager
+def _open_file(path: Path, flags: int) -> Iterator[OpenFile]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     except OSError as error:
         raise AirgapError(f"cannot open '{path}': {error.strerror}") from error
     try:
@@ -139,13 +268,51 @@ def opened(path: Path) -> Iterator[OpenFile]:
 
 
 @contextmanager
-def source(path: Path) -> Iterator[Bytes]:
-    """A bundle that a command line names: its file, or `-` for standard input."""
+def source(path: Path, also: Sequence[Path] = ()) -> Iterator[Bytes]:
+    """A bundle that a command line names: its file or volumes, or `-` for standard input."""
     if str(path) == "-":
         yield Pipe("the pipe", sys.stdin.buffer)
         return
-    with opened(path) as file:
+    with opened(path, also) as file:
         yield file
+
+
+def _common_size(name: str, sizes: Sequence[tuple[str, int]]) -> int:
+    """The size of every volume but the last, where all have it. Raises DamagedError."""
+    *full, (last, last_size) = sizes
+    if not full:
+        return last_size
+    each, _count = Counter(size for _name, size in full).most_common(1)[0]
+    for volume, size in full:
+        if size != each:
+            raise _wrong_size(volume, size, each)
+    if last_size > each:
+        raise DamagedError(
+            f"'{last}' has {last_size} bytes, and the volumes before it {each}: the last volume of "
+            "a set is never larger",
+            rule="volumes.size",
+            hint="copy both again: one is cut short, or is another bundle's",
+        )
+    if each < limits.HEAD_SLOT:
+        raise DamagedError(
+            f"the volumes of '{name}' have {each} bytes, and the first must hold the bundle's head "
+            f"of {limits.HEAD_SLOT}",
+            rule="volumes.size",
+            hint="copy the volumes again",
+        )
+    return each
+
+
+def _numbered(volume: Volume, number: int) -> str:
+    return volume_names.volume_name(volume.name[:-4], number)
+
+
+def _wrong_size(name: str, found: int, expected: int, other: str = "") -> DamagedError:
+    return DamagedError(
+        f"'{name}' has {found} bytes, expected {expected}",
+        rule="volumes.size",
+        hint=f"copy '{Path(name).name}' again{other}: it is cut short, or is another bundle's",
+    )
 
 
 def _ended(name: str, at: int) -> DamagedError:

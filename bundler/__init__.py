@@ -16,6 +16,8 @@
 - `compose`: lock and checks -> manifest and contents; `licences`, `sbom`, `review`: its papers
 - `paperwork`: the papers beside a bundle, made anew
 - `build`: all of it, to a signed bundle
+- `volume_size`, `volume_writer`: a bundle in volumes, each byte written once
+- `shipment`, `delivery`, `medium`: a bundle with its papers, copied to a medium and read back
 - `inventory`, `claims`, `changes`: what two bundles, locks or profiles hold, and how they differ
 - `verbs`, `cli`: the commands
 """

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from airgap import pack, papers, signed_papers, signing, tar, volumes
+from airgap import pack, papers, recovery, signed_papers, signing, tar, volume_names, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.console import console, human_size
 from airgap.envelope import Envelope
@@ -32,14 +32,38 @@ from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
+from bundler.pipelines import with_pipelines
 from bundler.profile import Profile
 from bundler.scan.verdict import judge, scan_files
 from bundler.sources import Access
+from bundler.terms import announce
+from bundler.volume_writer import writing
+
+
+@dataclass(frozen=True)
+class Shape:
+    """In which files a bundle is written.
+
+    Attributes:
+        each: bytes of a volume; None writes one file.
+        recovery_percent: how much recovery data lies beside it, of its size; None makes none.
+    """
+
+    each: int | None = None
+    recovery_percent: int | None = None
+
+
+WHOLE = Shape()
 
 
 @dataclass(frozen=True)
 class Built:
-    """A bundle that was built, checked and put in place."""
+    """A bundle that was built, checked and put in place.
+
+    Attributes:
+        path: the bundle's file, or its first volume.
+        statement, envelope, manifest: what it says.
+    """
 
     path: Path
     statement: Statement
@@ -48,8 +72,13 @@ class Built:
 
     @property
     def size(self) -> int:
-        """Bytes of the bundle's file."""
-        return self.path.stat().st_size
+        """Bytes of the bundle, all volumes together."""
+        return sum(path.stat().st_size for path in self.files)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The bundle's file, or all its volumes."""
+        return volume_names.locate(self.path).in_order()
 
 
 def build(
@@ -60,6 +89,7 @@ def build(
     signers: Mapping[str, Sequence[PrivateKey]],
     *,
     skip_dry_load: Collection[str] = (),
+    shape: Shape = WHOLE,
     base: Manifest | None = None,
     previous: Manifest | None = None,
 ) -> Built:
@@ -72,6 +102,7 @@ def build(
         out: the folder to make `NAME-VERSION/` in.
         signers: private keys by the signer's name; none leaves the bundle unsigned.
         skip_dry_load: roles whose models are not loaded before they are signed.
+        shape: in which files the bundle is written, and what lies beside it.
         base: of the full bundle that this one is a delta of; None builds a full one.
         previous: of an older bundle, from which REVIEW.html tells the changes; None takes `base`.
 
@@ -94,12 +125,14 @@ def build(
     tree = layout.lay_out(lock)
     skipped = Skipped.of(skip_dry_load, tree)
     with access.cache.used():
+        announce((model.id, model.terms) for model in lock.models)
         fetched = fetch(lock, access)
+        tree = with_pipelines(tree, fetched.paths)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
         manifest, contents = compose(
             profile, lock, fetched.paths, checks, base=base, previous=previous
         )
-        return _packed(manifest, contents, profile, out, signers)
+        return _packed(manifest, contents, profile, out, signers, shape=shape)
 
 
 def _packed(
@@ -108,15 +141,21 @@ def _packed(
     profile: Profile,
     out: Path,
     signers: Mapping[str, Sequence[PrivateKey]],
+    *,
+    shape: Shape,
 ) -> Built:
     """Pack, check, sign, and only then give the folder its name."""
     title = f"{manifest.name}-{manifest.version}"
     target = out / title
     with _private_folder(out, title) as folder:
-        bundle = folder / f"{title}.tar.zst"
-        statement = _write(bundle, manifest, contents, profile.hash)
+        statement, bundle = _write(
+            folder / f"{title}{volume_names.WHOLE}", manifest, contents, profile.hash, shape.each
+        )
         envelope = _check_and_sign(bundle, manifest, contents, signers)
         _write_papers(bundle, envelope, manifest, contents, signers)
+        if shape.recovery_percent is not None:
+            console.say("making recovery data")
+            recovery.make(volume_names.locate(bundle), shape.recovery_percent)
         folder.rename(target)
         sync_folder(out)
     return Built(target / bundle.name, statement, envelope, manifest)
@@ -137,7 +176,11 @@ def _check_models(
     return Checks(verdict, dry_load(tree, contents, skipped, access.cache))
 
 
-def _write(bundle: Path, manifest: Manifest, contents: Contents, algorithm: str) -> Statement:
+def _write(
+    bundle: Path, manifest: Manifest, contents: Contents, algorithm: str, each: int | None
+) -> tuple[Statement, Path]:
+    """Write the bundle, unsigned; returns what it states, and the file with its head."""
+
     def opened(file: File) -> IO[bytes]:
         content = contents[file.path]
         return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
@@ -145,16 +188,14 @@ def _write(bundle: Path, manifest: Manifest, contents: Contents, algorithm: str)
     total = sum(file.size for file in manifest.carried)
     _check_space(bundle.parent, total)
     try:
-        with bundle.open("x+b") as stream, console.progress("pack", total) as bar:
+        with writing(bundle, each) as stream, console.progress("pack", total) as bar:
             statement = pack.write_bundle(stream, manifest, opened, algorithm, bar.advance)
-            stream.flush()
-            os.fsync(stream.fileno())
     except OSError as error:
         raise AirgapError(
             f"cannot write the bundle in '{bundle.parent.parent}': {error.strerror}",
             hint="free some space, or build with --out elsewhere",
         ) from error
-    return statement
+    return statement, stream.first
 
 
 def _check_and_sign(
@@ -244,7 +285,10 @@ def _private_folder(out: Path, title: str) -> Iterator[Path]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in folder.iterdir():
-            left.unlink()
+            if left.is_dir():  # where recovery data was being made
+                shutil.rmtree(left)
+            else:
+                left.unlink()
         try:
             yield folder
         finally:

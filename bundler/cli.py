@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from bundler.verbs import build, cache, diff, fetch, lock, paperwork, plan, scan
+from bundler.verbs import (
+    build,
+    cache,
+    carry,
+    diff,
+    fetch,
+    lock,
+    paperwork,
+    plan,
+    scan,
+    split,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs in the order of the data's path."""
-    for verb in (plan, lock, fetch, scan, build, paperwork, diff, cache):
+    for verb in (plan, lock, fetch, scan, build, paperwork, split, carry, diff, cache):
         verb.register(app)

@@ -20,6 +20,7 @@ from bundler import delta, layout, own_papers
 from bundler.changes import changes
 from bundler.layout import Tree
 from bundler.lock import Lock
+from bundler.pipelines import with_pipelines
 from bundler.profile import Profile
 from bundler.review.page import review_page
 from bundler.sbom import sbom
@@ -56,7 +57,7 @@ def compose(
         base: of the full bundle that this is a delta of.
         previous: of an older bundle, from which REVIEW.html tells the changes; else `base`.
     """
-    tree = layout.lay_out(lock)
+    tree = with_pipelines(layout.lay_out(lock), cached)
     files, contents = model_files(tree, cached)
     left = delta.left_out(files, base.files) if base else {}
     models = _manifest(profile, lock, tree, files, checks, base=base)

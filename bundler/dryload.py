@@ -30,6 +30,9 @@ from bundler.partial import try_lock
 
 LIBRARIES: Final = {
     "faster-whisper": ("faster_whisper", "airgap-bundler[cpu]"),
+    "pyannote": ("pyannote", "airgap-bundler[pyannote]"),
+    "nemo": ("nemo", "airgap-bundler[nemo]"),
+    "transformers": ("transformers", "airgap-bundler[emotion]"),
 }
 """The engines that this version can load, by the library that does and the extra that brings it."""
 

@@ -1,8 +1,7 @@
-"""Licences by the name that their publishers give: which forbid commercial use, SPDX's names."""
+"""Licences by SPDX's identifiers, from the names that publishers give."""
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 _SPDX: Final = {
@@ -27,11 +26,6 @@ _SPDX: Final = {
     )
 }
 """Those that speech models come under. The hub writes SPDX's identifiers in lower case."""
-
-
-def is_non_commercial(licence: str) -> bool:
-    """Whether it forbids commercial use, as the Creative Commons' NC ones do."""
-    return "nc" in re.split(r"[^a-z]+", licence.lower())
 
 
 def spdx_id(licence: str) -> str | None:

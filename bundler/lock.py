@@ -17,14 +17,15 @@ import yaml
 from airgap import limits
 from airgap.errors import UsageError
 from airgap.files import read_bounded
+from airgap.licences import is_non_commercial
 from airgap.paths import collisions
 from airgap.strict_json import is_name, is_time
 from airgap.yaml_document import Form, YamlDocument
 from bundler.catalog import CATALOG, ENGINES
-from bundler.licences import is_non_commercial
 from bundler.profile import Profile
 from bundler.sources import Source
 from bundler.sources.reading import COMMIT, REPOSITORY, read_path, read_source
+from bundler.terms import Terms
 
 SCHEMA: Final = 1
 
@@ -46,6 +47,7 @@ MODEL_KEYS: Final = {
     "commit": False,
     "licence": True,
     "gated": True,
+    "terms": False,
     "sources": True,
     "files": True,
 }
@@ -91,6 +93,7 @@ class LockedModel:
         engine: what loads it; None for a sample.
         repository, commit: ORG/NAME on the hub and its state; None where it is not on the hub.
         gated: whether its publisher wants terms accepted first.
+        terms: which; None where it is not gated, or the lock was made without asking the hub.
         sources: where its bytes can come from, in the order to try.
     """
 
@@ -103,6 +106,7 @@ class LockedModel:
     gated: bool
     sources: tuple[Source, ...]
     files: tuple[LockedFile, ...]
+    terms: Terms | None = None
 
     @property
     def size(self) -> int:
@@ -118,7 +122,7 @@ class LockedModel:
 
     @property
     def is_non_commercial(self) -> bool:
-        """Whether its licence forbids commercial use, as the Creative Commons' NC ones do."""
+        """Whether its licence forbids commercial use."""
         return is_non_commercial(self.licence)
 
 
@@ -233,6 +237,7 @@ def _model_entry(model: LockedModel) -> dict[str, Any]:
         **{key: value for key, value in optional.items() if value is not None},
         "licence": model.licence,
         "gated": model.gated,
+        **({"terms": model.terms.as_lock()} if model.terms else {}),
         "sources": [source.as_lock() for source in model.sources],
         "files": [_file_entry(file) for file in model.files],
     }
@@ -301,6 +306,7 @@ def _model(document: YamlDocument, values: dict[str, yaml.Node]) -> LockedModel:
             read_source(document, node) for node in document.items(values["sources"], "'sources'")
         ),
         files=_files(document, values["files"]),
+        terms=Terms.read(document, values["terms"]) if "terms" in values else None,
     )
 
 

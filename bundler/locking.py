@@ -116,7 +116,7 @@ def _model_changes(old: LockedModel | None, new: LockedModel) -> Iterator[Change
         count = "1 file" if len(new.files) == 1 else f"{len(new.files)} files"
         yield Change(new.id, None, f"{new.origin}, {count}, {human_size(new.size)}")
         return
-    for attribute in ("role", "engine", "repository", "commit", "licence", "gated"):
+    for attribute in ("role", "engine", "repository", "commit", "licence", "gated", "terms"):
         was, now = getattr(old, attribute), getattr(new, attribute)
         if was != now:
             yield Change(f"{new.id} {attribute}", str(was), str(now))
@@ -190,7 +190,8 @@ def _from_catalog(entry: Entry) -> LockedModel:
 def _from_hub(
     entry: Entry, state: Repository, old: LockedModel | None, access: Access
 ) -> LockedModel:
-    wanted = sorted((file for file in state.files if entry.wants(file.path)), key=lambda f: f.path)
+    chosen = entry.chosen(file.path for file in state.files)
+    wanted = sorted((file for file in state.files if file.path in chosen), key=lambda f: f.path)
     _check_list(state, wanted)
     if lacking := entry.lacks(file.path for file in wanted):
         found = ", ".join(sorted(file.path for file in state.files)) or "nothing"
@@ -209,7 +210,8 @@ def _from_hub(
         repository=state.name,
         commit=state.commit,
         licence=state.licence or entry.licence,
-        gated=state.gated,
+        gated=state.terms is not None,
+        terms=state.terms,
         sources=entry.sources(state.commit),
         files=tuple(
             known.get((file.path, file.git_blob)) or _locked_file(state, file, access)

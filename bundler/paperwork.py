@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap import limits, papers, signature_files, tar, volumes
+from airgap import limits, papers, signature_files, tar, volume_names, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.console import console
 from airgap.errors import AirgapError, DamagedError
@@ -40,7 +40,7 @@ def remake(bundle: Path, known: Iterable[PublicKey], names: Mapping[str, str]) -
     """Make the papers of a bundle anew, in its folder.
 
     Args:
-        bundle: the .tar.zst.
+        bundle: the .tar.zst, one of its volumes, or the folder that they lie in.
         known: public keys to check the signature files with.
         names: names of signers by key id.
 
@@ -52,11 +52,12 @@ def remake(bundle: Path, known: Iterable[PublicKey], names: Mapping[str, str]) -
         envelope = read_head(source)
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
         copies = _read_copies(opened)
+    folder = volume_names.locate(bundle).first.parent
     for name, content in copies.items():
-        write_whole(bundle.parent / name, content)
+        write_whole(folder / name, content)
     papers.write(bundle, names, {})
     made = (*copies, *papers.made_from_head(envelope))
-    return Remade(made, *_judged(bundle.parent, opened, known))
+    return Remade(made, *_judged(folder, opened, known))
 
 
 def check(remade: Remade, bundle: Path) -> None:

@@ -23,6 +23,7 @@ _TASKS: Final = {
     "vad": "voice-activity-detection",
     "segmentation": "speaker-segmentation",
     "speaker-embedding": "speaker-embedding",
+    "plda": "speaker-verification",
     "diarization": "speaker-diarization",
     "emotion": "audio-classification",
 }

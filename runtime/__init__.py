@@ -4,7 +4,7 @@ folders, store         open folders that no link leads out of; blobs by digest
 mount, inventory       VerifiedBundle -> generation; what is in it, for people
 generation, loading    a mount as it lies on disk; its models, hashed as they are loaded
 recordings, engine     audio -> transcript
-models        a mounted model, loaded: the one way for every verb
+models, diarization    a mounted model or back end, loaded: the one way for every verb
 library       the same from Python: `runtime.open`
 server        OpenAI's audio API over it
 offline       leaves the network, for good, and proves it
@@ -32,7 +32,7 @@ def open(bundle: str | None = None, **options: Any) -> Model:  # noqa: A001 - wh
     Args:
         bundle: the bundle's name, where several are mounted.
         **options: as `runtime.library.load` takes them: model, root, device, compute_type,
-            workers, verified_load.
+            workers, verified_load, diarization.
 
     Raises:
         UsageError: nothing is mounted, there is no such model, or no such device.

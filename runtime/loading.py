@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from io import BufferedReader
-from pathlib import Path
+from io import BufferedReader, FileIO
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Final
 
-from airgap.console import Advance, quietly
+from airgap import places
+from airgap.console import Advance, human_size, quietly
 from airgap.errors import AirgapError, DamagedError
 from airgap.manifest import Artifact, File
 from runtime.folders import Folder
 from runtime.generation import Generation
+
+_PIECE: Final = 1 << 20
+"""Bytes of a file that are in memory at once while it is copied."""
 
 
 def buffers(
@@ -58,6 +64,84 @@ def folder(generation: Generation, artifact: Artifact, advance: Advance = quietl
         advance(file.size)
     _refuse_strangers(generation, artifact)
     return generation.folder.path / artifact.path
+
+
+@contextmanager
+def private_copy(
+    generation: Generation, artifacts: Iterable[Artifact], advance: Advance = quietly
+) -> Iterator[Path]:
+    """A folder with these artifacts' files, as the mount has them, for libraries that take paths.
+
+    What is written is what was hashed, in one pass, so that nothing that happens to the store
+    afterwards matters. The folder belongs to this user alone (mode 0700, files 0400) and is gone
+    when the block ends.
+
+    It lies in TMPDIR, else /tmp: a place that is writable whoever owns the root, for a process
+    that gave up its rights, and for the server's unit, where it is private and goes with the
+    service. It takes the artifacts' size there for as long.
+
+    Args:
+        generation: the mount.
+        artifacts: of its manifest; each file of theirs is copied, derived ones among them.
+        advance: told the bytes that are done.
+
+    Yields:
+        The folder; an artifact's files lie in its `path` below it.
+
+    Raises:
+        DamagedError: a file is not the one that was signed.
+        AirgapError: a file cannot be read, or there is no space for it.
+    """
+    files = [file for artifact in artifacts for file in generation.manifest.files_of(artifact)]
+    with _private_folder() as path, Folder.at(path) as copy:
+        for file in files:
+            at = PurePosixPath(file.path)
+            with copy.inside(str(at.parent)) as there:
+                _copy_checked(generation.folder, file, there, sum(one.size for one in files))
+            advance(file.size)
+        yield path
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A new folder of this user's alone, removed with all that is in it."""
+    place = places.temporary()
+    try:
+        # What cannot be removed is public weights in a private folder: no reason to fail after all.
+        made = TemporaryDirectory(prefix="airgap-", dir=place, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise AirgapError(
+            f"cannot make a private folder in '{place}': {error.strerror}",
+            hint="set TMPDIR to a folder that this user may write",
+        ) from error
+    with made as path:
+        yield Path(path)
+
+
+def _copy_checked(tree: Folder, file: File, into: Folder, needed: int) -> None:
+    """One file into a folder that nobody else can write, hashed as it is written."""
+    digest = hashlib.sha256()
+    left = file.size + 1  # a file that grew is known by its first byte too many
+    with _opened(tree, file) as source:
+        descriptor = into.create(PurePosixPath(file.path).name, 0o400)
+        with os.fdopen(descriptor, "wb", buffering=0) as target:
+            while piece := memoryview(source.read(min(left, _PIECE))):
+                digest.update(piece)
+                left -= len(piece)
+                _write(target, piece, into, needed)
+    _compare(tree, file, digest.hexdigest())
+
+
+def _write(target: FileIO, piece: memoryview, into: Folder, needed: int) -> None:
+    try:
+        while piece:
+            piece = piece[target.write(piece) :]
+    except OSError as error:
+        raise AirgapError(
+            f"cannot write a private copy of the models into '{into.path}': {error.strerror}; "
+            f"it needs {human_size(needed)} for as long as they are loaded",
+            hint="free some space, or set TMPDIR to a folder on a larger disk",
+        ) from error
 
 
 def _checked_buffer(tree: Folder, file: File, advance: Advance) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from airgap.audit import AuditLog
 from airgap.console import Advance, quietly
@@ -13,6 +14,18 @@ from runtime.engine.hardware import Hardware
 from runtime.engine.whisper import WhisperEngine
 from runtime.generation import Generation
 from runtime.verified_load import VerifiedLoad
+
+
+class Loaded(Protocol):
+    """A model in memory, of whatever kind."""
+
+    @property
+    def name(self) -> str:
+        """Its id in the bundle."""
+
+    @property
+    def hardware(self) -> Hardware:
+        """What it was loaded for."""
 
 
 def load(
@@ -42,7 +55,7 @@ def load(
     return WhisperEngine.from_folder(artifact.id, folder, hardware)
 
 
-def announced(engine: WhisperEngine, mounted: Generation) -> str:
+def announced(engine: Loaded, mounted: Generation) -> str:
     """The line for a log: which model was loaded, from what, for what."""
     return (
         f"Model loaded successfully: {engine.name} from {mounted.statement.title} "
@@ -50,7 +63,7 @@ def announced(engine: WhisperEngine, mounted: Generation) -> str:
     )
 
 
-def record(engine: WhisperEngine, mounted: Generation, root: Path) -> str | None:
+def record(model: str, mounted: Generation, root: Path) -> str | None:
     """Note in this host's audit log which model answers.
 
     Returns:
@@ -59,7 +72,7 @@ def record(engine: WhisperEngine, mounted: Generation, root: Path) -> str | None
     try:
         AuditLog.of(root).append(
             "model-loaded",
-            model=engine.name,
+            model=model,
             bundle=mounted.statement.title,
             approval_code=mounted.approval_code.replace(" ", ""),
         )

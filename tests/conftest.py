@@ -7,22 +7,27 @@ loopback.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
-from airgap import places
+from airgap import pack, places, tar
+from airgap.envelope import Envelope
+from airgap.manifest import Artifact, File
 from bundler.download_cache import DownloadCache
 from bundler.lock import Lock, read_lock
 from bundler.profile import read_profile
+from runtime import generation
 
 PASSPHRASE = "correct horse battery staple"
 BASE_PROFILE = Path(__file__).parent / "data/profiles/base.yaml"
@@ -229,3 +234,104 @@ def build_site(profile: str, name: str, folder: Path) -> BuilderSite:
 def fresh_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Place]:
     """Makes machines: an isolated host beside the builder's."""
     return lambda: make_place(tmp_path_factory.mktemp("machine"))
+
+
+@dataclass(frozen=True)
+class SpeakingSite:
+    """A machine with a mounted bundle that promises diarization, by a script: no library needed.
+
+    Attributes:
+        program: what Python runs instead of the command, so that it knows the script as a back
+            end.
+    """
+
+    place: Place
+    program: tuple[str, str]
+
+    def airgap(self, *arguments: str | Path, **environment: str) -> Outcome:
+        """The real command, with that back end."""
+        done = subprocess.run(
+            [sys.executable, *self.program, *map(str, arguments)],
+            cwd=self.place.folder,
+            env={**self.place.environment(), **environment},
+            capture_output=True,
+            timeout=600,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+SCRIPTED_BACK_END = """
+import sys
+sys.path.insert(0, FOLDER)
+from dataclasses import replace
+from airgap import cli
+from runtime.engine.speakers import choosing
+choosing.BACK_ENDS = (
+    replace(choosing.BACK_ENDS[0], library="json", module="scripted_diarizer"),
+)
+sys.exit(cli.run(sys.argv[1:]))
+"""
+JFK_BY_TWO = b'[[0.0, 4.0, "one"], [4.0, 11.0, "two"]]'
+
+
+@pytest.fixture(scope="session")
+def speaking_site(demo_site: BuilderSite, tmp_path_factory: pytest.TempPathFactory) -> SpeakingSite:
+    """The demo's models, and a script that has Kennedy's sentence spoken by two; mounted."""
+    place = make_place(tmp_path_factory.mktemp("speaking"))
+    shutil.copytree(demo_site.place.keys, place.keys)
+    place.trust("alice", demo_site.fingerprint)
+    assert place.airgap("mount", demo_site.bundle).code == 0
+    bundle = place.folder / "speaking.tar.zst"
+    with generation.current(place.root, "demo") as demo:
+        write_speaking_bundle(bundle, demo)
+    signed = ("sign", bundle, "--key", "alice", "--passphrase-file", place.passphrase)
+    assert place.airgap(*signed).code == 0
+    mounted = place.airgap("mount", bundle)
+    assert mounted.code == 0, mounted.err
+    folder = Path(__file__).parent / "data/speakers"
+    return SpeakingSite(place, ("-c", SCRIPTED_BACK_END.replace("FOLDER", repr(str(folder)))))
+
+
+def write_speaking_bundle(path: Path, demo: generation.Generation) -> None:
+    """An unsigned bundle with the demo's files and the script as a model of pyannote's."""
+    folder = "diarization/two-voices"
+    script = File(
+        f"{folder}/turns.json",
+        len(JFK_BY_TWO),
+        hashlib.sha256(JFK_BY_TWO).hexdigest(),
+        None,
+        0,
+        "two-voices",
+    )
+    model = Artifact(
+        "two-voices", "diarization", "pyannote", folder, None, None, "MIT", gated=False
+    )
+    files = sorted((*demo.manifest.files, script), key=lambda file: file.path)
+    manifest = replace(
+        demo.manifest,
+        name="speaking",
+        features={"diarization_enabled": True},
+        artifacts=(*demo.manifest.artifacts, model),
+        files=tuple(file for _, file in tar.members(files, demo.manifest.created)),
+    )
+
+    def content(file: File) -> BinaryIO:
+        if file.path == script.path:
+            return BytesIO(JFK_BY_TWO)
+        return (demo.folder.path / file.path).open("rb")
+
+    with path.open("x+b") as stream:
+        statement = pack.write_bundle(stream, manifest, content, "sha256")
+        pack.write_head(stream, Envelope(statement.to_bytes(), ()))
+
+
+@pytest.fixture(scope="session")
+def empty_network() -> list[str]:
+    """What runs a command in an empty network namespace; a skip where the kernel allows none."""
+    prefix = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-rn"]
+    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no empty network namespace: util-linux, and user namespaces allowed")
+        pytest.skip("no empty network namespace is allowed here")
+    return prefix

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,8 +22,9 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file.")],
+    bundle: options.BundleFiles,
     files: Annotated[bool, typer.Option("--files", help="List every file too.")] = False,
+    also: options.Also = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -41,7 +41,7 @@ def inspect(
     from airgap.archive import open_bundle, read_head
     from airgap.statement import Statement
 
-    with volumes.opened(bundle) as source, head.interruption_told(bundle):
+    with volumes.opened(bundle, also or ()) as source, head.interruption_told(bundle, also or ()):
         envelope = read_head(source)
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
     console.data(CAUTION)

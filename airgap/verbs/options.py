@@ -39,7 +39,27 @@ PassphraseFd = Annotated[
     ),
 ]
 Bundle = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or - for a pipe.")
+    Path,
+    typer.Argument(
+        metavar="BUNDLE",
+        help="The .tar.zst file, one of its volumes, the folder that they lie in, or - for a pipe.",
+    ),
+]
+BundleFiles = Annotated[
+    Path,
+    typer.Argument(
+        metavar="BUNDLE",
+        help="The .tar.zst file, one of its volumes, or the folder that they lie in.",
+    ),
+]
+Also = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="A further folder with volumes of the bundle: a set that is spread over several "
+        "sticks. May be given again.",
+        show_default=False,
+    ),
 ]
 SignAs = Annotated[
     list[str] | None,
@@ -82,7 +102,9 @@ def decision(action: Action, bundle: Path, root: Path | None, overrides: Overrid
     from airgap.accepted import clock
     from airgap.evidence import Decision
 
-    return Decision(places.isolated_root(root), action, bundle.name, clock(), overrides)
+    return Decision(
+        places.isolated_root(root), action, bundle.name or bundle.resolve().name, clock(), overrides
+    )
 
 
 def require(module: str, extra: str, verb: str) -> None:

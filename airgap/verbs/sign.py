@@ -26,7 +26,12 @@ def register(app: typer.Typer) -> None:
 
 def sign(
     bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file, or a rotation.")
+        Path,
+        typer.Argument(
+            metavar="BUNDLE",
+            help="The .tar.zst file, one of its volumes, the folder that they lie in, or a "
+            "rotation.",
+        ),
     ],
     key: options.SignAs = None,
     passphrase_file: options.PassphraseFile = None,
@@ -42,6 +47,7 @@ def sign(
     public_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Public key of the imported signature.")
     ] = None,
+    also: options.Also = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,7 +73,7 @@ def sign(
             "expected one of --key, --export and --import",
             hint=f"airgap sign {bundle} --key NAME",
         )
-    with _opened(bundle) as slot:
+    with _opened(bundle, also or []) as slot:
         envelope, manifest = _checked(slot)
         if export is not None:
             _export(envelope, export)
@@ -81,18 +87,34 @@ def sign(
             envelope = _signed(envelope, private)
         slot.write(envelope)
         if manifest is not None:  # still locked: a second signer's papers come after these
-            _write_papers(bundle, envelope, manifest, private)
-    _report(bundle, envelope)
+            _write_papers(slot.path, envelope, manifest, private)
+            _renew_recovery(bundle, also or [])
+    _report(slot.path, envelope)
 
 
-def _opened(path: Path) -> AbstractContextManager[HeadSlot | RotationFile]:
+def _renew_recovery(bundle: Path, also: list[Path]) -> None:
+    """Recovery data is of the old head: used now, it would take the new signature away."""
+    from airgap import recovery, volume_names
+    from airgap.errors import AirgapError
+
+    try:
+        recovery.renew(volume_names.locate(bundle, also))
+    except AirgapError as error:
+        raise AirgapError(
+            f"'{bundle}' is signed; but its recovery data is still that of the unsigned one: "
+            f"{error.message}",
+            hint=error.hint,
+        ) from error
+
+
+def _opened(path: Path, also: list[Path]) -> AbstractContextManager[HeadSlot | RotationFile]:
     """What is to be signed: the head of a bundle, or a rotation."""
     from airgap import head
     from airgap.rotation import RotationFile, is_rotation
 
     if path.is_file() and is_rotation(path):
         return nullcontext(RotationFile(path))
-    return head.locked(path)
+    return head.locked(path, also)
 
 
 def _checked(slot: HeadSlot | RotationFile) -> tuple[Envelope, Manifest | None]:

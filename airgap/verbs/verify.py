@@ -73,6 +73,7 @@ def verify(
             help="Check a receipt that came back from an isolated host against this bundle.",
         ),
     ] = None,
+    also: options.Also = None,
     allow_older: options.AllowOlder = None,
     clock_wrong: options.ClockWrong = None,
     root: options.Root = None,
@@ -115,18 +116,19 @@ def verify(
             hint=f"airgap verify {bundle} --base {base}",
         )
     if integrity_only:
-        _only_integrity(bundle, deep)
+        _only_integrity(bundle, also or [], deep)
         raise typer.Exit(INTACT)
     if receipt is not None:
-        _receipt(bundle, receipt, key, root)
+        _receipt(bundle, also or [], receipt, key, root)
     elif key:
-        _by_keys(bundle, base, key, root, deep=deep, explain=explain)
+        _by_keys(bundle, also or [], base, key, root, deep=deep, explain=explain)
     else:
-        _by_host(bundle, base, root, overrides, deep=deep, explain=explain)
+        _by_host(bundle, also or [], base, root, overrides, deep=deep, explain=explain)
 
 
 def _by_host(
     bundle: Path,
+    also: list[Path],
     base: Path | None,
     root: Path | None,
     overrides: Overrides,
@@ -134,22 +136,37 @@ def _by_host(
     deep: bool,
     explain: bool,
 ) -> None:
-    """The verdict of this host's policy, recorded."""
+    verified, decision, receipt = judged(
+        bundle, also, root, overrides, base=base, deep=deep, explain=explain
+    )
+    verdicts.report(verified, decision.steps, deep=deep, receipt=receipt, base=base)
+
+
+def judged(
+    bundle: Path,
+    also: list[Path],
+    root: Path | None,
+    overrides: Overrides,
+    *,
+    base: Path | None = None,
+    deep: bool = False,
+    explain: bool = False,
+) -> tuple[VerifiedBundle, Decision, Path | None]:
+    """The verdict of this host's policy on every frame, recorded; with the receipt. Raises."""
     from airgap import head, volumes
 
     decision = options.decision("verify", bundle, root, overrides)
     with (
         verdicts.explained(decision.steps, wanted=explain),
         decision.recorded(),
-        volumes.source(bundle) as source,
-        head.interruption_told(bundle),
+        volumes.source(bundle, also) as source,
+        head.interruption_told(bundle, also),
     ):
         verified = decision.verify(source)
         _check(verified.bundle, decision.steps, deep=deep)
         if base:
             _check_base(verified.bundle, base, decision.verify_base, decision.steps, deep=deep)
-    evidence = _kept(decision, verified)
-    verdicts.report(verified, decision.steps, deep=deep, receipt=evidence, base=base)
+    return verified, decision, _kept(decision, verified)
 
 
 def _kept(decision: Decision, verified: VerifiedBundle) -> Path | None:
@@ -165,6 +182,7 @@ def _kept(decision: Decision, verified: VerifiedBundle) -> Path | None:
 
 def _by_keys(
     bundle: Path,
+    also: list[Path],
     base: Path | None,
     key: list[Path],
     root: Path | None,
@@ -188,8 +206,8 @@ def _by_keys(
     with (
         verdicts.explained(steps, wanted=explain),
         refusal_told(steps),
-        volumes.source(bundle) as source,
-        head.interruption_told(bundle),
+        volumes.source(bundle, also) as source,
+        head.interruption_told(bundle, also),
     ):
         verified = decide(source, policy, None, clock(), tell=steps.append)
         _check(verified.bundle, steps, deep=deep)
@@ -200,20 +218,22 @@ def _by_keys(
     console.warn("this is the verdict of the key that you gave, not of this host's policy")
 
 
-def _only_integrity(bundle: Path, deep: bool) -> None:
+def _only_integrity(bundle: Path, also: list[Path], deep: bool) -> None:
     """Compare the bytes with the bundle's own statement, for stations that hold no key."""
     from airgap import volumes
     from airgap.archive import open_bundle, read_head
     from airgap.statement import Statement
 
-    with volumes.source(bundle) as source:
+    with volumes.source(bundle, also) as source:
         envelope = read_head(source)
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
         _check(opened, [], deep=deep)
     verdicts.report_integrity(opened, deep=deep)
 
 
-def _receipt(bundle: Path, path: Path, key: list[Path] | None, root: Path | None) -> None:
+def _receipt(
+    bundle: Path, also: list[Path], path: Path, key: list[Path] | None, root: Path | None
+) -> None:
     """What an isolated host did with this very bundle, by its signed word."""
     from airgap import receipt, volumes
     from airgap.accepted import clock
@@ -225,7 +245,7 @@ def _receipt(bundle: Path, path: Path, key: list[Path] | None, root: Path | None
     store = _store_asked(root, key)
     given = options.load_public_keys(key or [])
     policy = policy_of_keys(given, "the key that you gave") if key else store.load()
-    with volumes.opened(bundle) as source:
+    with volumes.opened(bundle, also) as source:
         statement = Statement.parse(read_head(source).statement)
     said = receipt.check(receipt.read(path), statement, policy.keys_for(RECEIPT, clock()))
     host = policy.owner(said.host)

@@ -15,9 +15,9 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from airgap.console import human_size
+from airgap.licences import is_non_commercial
 from airgap.manifest import Artifact, File, Manifest
 from bundler.changes import Changes
-from bundler.licences import is_non_commercial
 from bundler.lock import Lock
 from bundler.profile import Profile
 from bundler.review.visible import visible

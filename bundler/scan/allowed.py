@@ -86,14 +86,16 @@ TARGETS: Final = frozenset(
                 "MaskedPatchAugmentation",
                 "SpeakerDecoder",
                 "SpectrogramAugmentation",
-                "MultiLayerPerceptron",
             )
         ),
         "nemo.collections.asr.modules.transformer.transformer_encoders.TransformerEncoder",
         "nemo.collections.asr.modules.sortformer_modules.SortformerModules",
+        "nemo.collections.asr.losses.AngularSoftmaxLoss",
         "nemo.collections.asr.losses.angularloss.AngularSoftmaxLoss",
+        "nemo.collections.asr.losses.BCELoss",
         "nemo.collections.asr.losses.bce_loss.BCELoss",
         "nemo.collections.common.losses.CrossEntropyLoss",
+        "nemo.collections.common.losses.cross_entropy.CrossEntropyLoss",
         "nemo.collections.common.parts.MultiLayerPerceptron",
         *(
             f"nemo.collections.asr.models.{name}"

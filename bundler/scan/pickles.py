@@ -29,6 +29,10 @@ LEGACY_PICKLES: Final = 5
 OLDEST_BINARY: Final = b"\x80"
 """A pickle of protocol 2 or newer begins so."""
 
+LIGHTNING_CALLS: Final = "_instantiator"
+"""A hyper-parameter: lightning imports and calls the function that it names, of any module, to
+build the model of a checkpoint (lightning.pytorch.core.saving)."""
+
 _CALLS: Final = frozenset({"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ"})
 
 
@@ -218,6 +222,8 @@ class Walk:
         taken = [self._pop() for _ in before]
         if opcode.name in _FILLING and isinstance(taken[-1], Named):
             self.tricks.add(f"it changes '{taken[-1]}' itself")
+        if argument == LIGHTNING_CALLS:
+            self.tricks.add(f"it has lightning import and call what '{argument}' names")
         if self.first is None and isinstance(argument, int) and opcode.name.startswith("LONG"):
             self.first = argument
         for kind in after:

@@ -21,6 +21,7 @@ from bundler.sink import Sink
 from bundler.sources import Access
 from bundler.sources.authorities import CA_HINT
 from bundler.sources.web import StatusError, Web, without_secrets
+from bundler.terms import Terms
 
 HUB: Final = "https://huggingface.co"
 STORAGE: Final = "*.hf.co"
@@ -44,13 +45,13 @@ class Repository:
     Attributes:
         commit: 40 hex digits.
         licence: as the model card names it; None where it does not.
-        gated: whether terms must be accepted before files can be had.
+        terms: what must be accepted before files can be had; None where nothing must.
     """
 
     name: str
     commit: str
     licence: str | None
-    gated: bool
+    terms: Terms | None
     files: tuple[RepositoryFile, ...]
 
 
@@ -83,7 +84,7 @@ class Hub:
                 name=name,
                 commit=str(info.sha),
                 licence=_licence(card),
-                gated=bool(info.gated),
+                terms=Terms.of(f"{self.endpoint}/{name}", info.gated or False, card),
                 files=tuple(
                     RepositoryFile(
                         path=file.rfilename,

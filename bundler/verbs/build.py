@@ -11,6 +11,7 @@ from airgap.console import console, human_size
 from airgap.verbs import options
 from bundler.verbs.profile import ProfileName
 from bundler.verbs.reaching import CaBundle
+from bundler.verbs.volumes import Recovery, Split
 
 if TYPE_CHECKING:
     from bundler.build import Built
@@ -55,6 +56,8 @@ def build(
             show_default=False,
         ),
     ] = None,
+    split: Split = None,
+    recovery: Recovery = None,
     ca_bundle: CaBundle = None,
     passphrase_file: options.PassphraseFile = None,
     passphrase_fd: options.PassphraseFd = None,
@@ -81,13 +84,19 @@ def build(
     from bundler.sources.environment import access_for, require_libraries
 
     require_libraries("build")
+    from bundler import volume_size
+    from bundler.build import Shape
     from bundler.build import build as build_bundle
     from bundler.claims import read_manifest
     from bundler.lock import read_lock
     from bundler.profile import read_profile
 
+    each = volume_size.parse(split) if split else None
     path, wanted = read_profile(profile)
     lock = read_lock(path, wanted)
+    for model in lock.models:
+        if model.is_non_commercial:
+            console.warn(f"{model.id} may not be used commercially: its licence is {model.licence}")
     signers = signing.unlock_each(key or [], places.key_folder(), passphrase_file, passphrase_fd)
     older = read_manifest(base) if base else None
     if older:
@@ -101,6 +110,7 @@ def build(
         skip_dry_load=skip_dry_load or [],
         base=older,
         previous=read_manifest(previous) if previous else None,
+        shape=Shape(each, recovery),
     )
     _report(built, list(signers))
 
@@ -127,6 +137,8 @@ def _report(built: Built, signers: list[str]) -> None:
     size = f"{human_size(built.size)}, of {human_size(plain)} in {len(built.manifest.files)} files"
     console.data(f"{built.path}: built and checked")
     console.data(f"  size           {size}")
+    if len(built.files) > 1:
+        console.data(f"  volumes        {len(built.files)}, to {built.files[-1].name}")
     if base := built.manifest.base:
         console.data(f"  delta          leaves {_left(built)} to {base.title}")
     console.data(f"  checked        {_checks(built)}")
@@ -139,6 +151,7 @@ def _report(built: Built, signers: list[str]) -> None:
         "airgap/build/v1",
         {
             "bundle": str(built.path),
+            "volumes": [str(path) for path in built.files],
             "bytes": built.size,
             "files": len(built.manifest.files),
             "base": built.manifest.base.to_json() if built.manifest.base else None,

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def paperwork(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The .tar.zst file.")],
+    bundle: options.BundleFiles,
     public_key: Annotated[
         list[Path] | None,
         typer.Option(

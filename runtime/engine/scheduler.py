@@ -3,6 +3,9 @@
 A step of a transcription is a window of half a minute. Between two steps others have their
 turn: each caller has one in each round, however much of its work waits, and one long recording
 does not hold up the short ones behind it. Nothing here knows what a step does.
+
+Work that cannot be cut into steps (telling speakers apart) is done aside, by one thread of its
+own, one piece at a time. A job that waits for it holds no thread: a step gives its Future.
 """
 
 from __future__ import annotations
@@ -10,8 +13,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Final
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 ItemTaken = Callable[[Any], None]
 Ended = Callable[[Exception | None], None]
@@ -30,8 +37,9 @@ class Job:
     Attributes:
         caller: whose turn it takes.
         long: whether it may be held back for the sake of short ones.
-        steps: taking an item is what does the work; taken by one thread at a time.
-        item: told each item, by the thread that took it.
+        steps: taking an item is what does the work; taken by one thread at a time. After an item
+            that is a Future, the next is taken when that is done.
+        item: told each item that is no Future, by the thread that took it.
         ended: told once, None at the end or the error; never after `Scheduler.cancel`.
     """
 
@@ -105,6 +113,10 @@ class Scheduler:
             threading.Thread(target=self._take_turns, name=f"turns-{number}", daemon=True)
             for number in range(workers + 1)
         ]
+        self._aside: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads.append(
+            threading.Thread(target=self._work_aside, name="turns-aside", daemon=True)
+        )
         for thread in self._threads:
             thread.start()
 
@@ -128,12 +140,30 @@ class Scheduler:
                 return
         job.ended(StoppedError())
 
+    def aside(self, work: Callable[[], T]) -> Future[T]:
+        """Have something done that has no steps, when what came before it is done."""
+        promise: Future[T] = Future()
+
+        def keep() -> None:
+            if self._closed:
+                promise.cancel()
+            if not promise.set_running_or_notify_cancel():
+                return
+            try:
+                promise.set_result(work())
+            except Exception as caught:  # noqa: BLE001 - handed on whole to whoever waits for it
+                promise.set_exception(caught)
+
+        self._aside.put(keep)
+        return promise
+
     def cancel(self, job: Job) -> None:
-        """Stop a job: now where it waits for a turn, else after the step that it is at."""
+        """Stop a job: after the step that it is at, else now."""
         with self._changed:
             job.cancelled = True
-            resting = self._waiting.drop(job) or self._begun.drop(job)
-            if resting:
+            self._waiting.drop(job)
+            self._begun.drop(job)
+            if not job.stepping:
                 self._forget(job)
 
     def abandon(self) -> None:
@@ -144,6 +174,7 @@ class Scheduler:
             for job in left:
                 job.cancelled = True
             self._changed.notify_all()
+        self._aside.put(None)
         for job in left:
             job.ended(StoppedError())
 
@@ -162,6 +193,11 @@ class Scheduler:
             except Exception as caught:  # noqa: BLE001 - handed on whole to whoever gave the job
                 error = caught
             self._settle(job, item, error)
+
+    def _work_aside(self) -> None:
+        while (keep := self._aside.get()) is not None:
+            keep()
+            del keep  # and with it the recording, which would stay until the next comes
 
     def _next(self) -> Job | None:
         """The job whose turn it is, as soon as there is one; None when there is none to come."""
@@ -189,20 +225,29 @@ class Scheduler:
         return not job.long or busy < self._workers
 
     def _settle(self, job: Job, item: Any, error: Exception | None) -> None:
-        """After a step: tell its outcome, then back into line or out of it."""
-        over = item is _DONE
+        """After a step: tell its outcome, then back into line, or aside, or out of it."""
+        over, awaited = item is _DONE, isinstance(item, Future)
         if not job.cancelled:
             if over:
                 job.ended(error)
-            else:
+            elif not awaited:
                 job.item(item)
         with self._changed:
             job.stepping = False
             if over or job.cancelled:
                 self._forget(job)
-            else:
+            elif not awaited:
                 self._begun.add(job)
             self._changed.notify_all()
+        if awaited:
+            item.add_done_callback(lambda _done: self._resume(job))
+
+    def _resume(self, job: Job) -> None:
+        """Back into line, when what it waited for is done; unless it was stopped meanwhile."""
+        with self._changed:
+            if job in self._active and not job.cancelled:
+                self._begun.add(job)
+                self._changed.notify_all()
 
     def _forget(self, job: Job) -> None:
         self._active.discard(job)

@@ -7,6 +7,7 @@ engine counts in, are neither JSON nor cheap to keep.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,30 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Emotion:
+    """How a stretch of speech sounds to a model; not what its speaker feels.
+
+    Attributes:
+        arousal: from calm, 0, to excited, 1; None where no model of the bundle tells.
+        dominance: from submissive, 0, to dominant, 1; likewise.
+        valence: from negative, 0, to positive, 1; likewise.
+        categories: the model's own words with their probabilities, the most likely first; empty
+            where no model of the bundle tells.
+    """
+
+    arousal: float | None = None
+    dominance: float | None = None
+    valence: float | None = None
+    categories: tuple[tuple[str, float], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The object `emotion` of a segment: what a model told, and no key for the rest."""
+        told = {"arousal": self.arousal, "dominance": self.dominance, "valence": self.valence}
+        scores: dict[str, Any] = {key: value for key, value in told.items() if value is not None}
+        return scores | ({"categories": dict(self.categories)} if self.categories else {})
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of speech that the model wrote as one.
 
@@ -45,6 +70,7 @@ class Segment:
         no_speech_prob: the model's probability that its window holds no speech.
         temperature: the sampling temperature that its window was decoded at.
         speaker: who says it, likewise; a segment whose words are of several is split before.
+        emotion: how it sounds; None where nobody asked.
     """
 
     id: int
@@ -59,6 +85,7 @@ class Segment:
     no_speech_prob: float
     temperature: float
     speaker: str | None = None
+    emotion: Emotion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +117,7 @@ class Transcript:
         duration: length of the recording in seconds.
         segments: what was said, in order; empty where nobody spoke.
         turns: who spoke when, by start; None where nobody asked, empty where nobody was heard.
+        recording: what the recording is called, for formats that name it (RTTM).
     """
 
     model: str
@@ -99,6 +127,7 @@ class Transcript:
     duration: float
     segments: tuple[Segment, ...]
     turns: tuple[Turn, ...] | None = None
+    recording: str = "recording"
 
     @property
     def text(self) -> str:

@@ -6,7 +6,7 @@ keys          who may call: API keys, held as hashes
 places        how much may be taken in at once, in all and by one caller
 service       the models that are loaded now, and how they are exchanged
 hearing       a request -> the scheduler -> what it heard, stopped when the client goes
-wishes        the form of a request -> what to transcribe, and how
+wishes, speakers    the form of a request -> what to transcribe, and how; who speaks
 schemas       bodies, as OpenAI documents them
 answers       what was heard -> the body of a response
 languages     ISO 639-1 -> the names that OpenAI writes

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from runtime.engine.formats import FORMATS
-from runtime.engine.transcript import Segment, Transcript
+from runtime.engine.formats import FORMATS, UNKNOWN, diarized, diarized_segment
+from runtime.engine.speakers.merging import Speakers, with_speakers
+from runtime.engine.transcript import Emotion, Segment, Transcript
 from runtime.server import schemas
 from runtime.server.errors import ApiError
-from runtime.server.hearing import Finished, Heard, Sound, Speech
+from runtime.server.hearing import Finished, Heard, Sound, Speech, Turns
 from runtime.server.languages import name_of
 from runtime.server.wishes import Granularity, ResponseFormat, Wish
 
 
 @dataclass
 class Hearing:
-    """What was heard so far. `sound` and `speech` are there before the first segment."""
+    """What a model heard so far, for a wish. `sound` and `speech` come before the first segment."""
 
+    model: str
+    wish: Wish
     sound: Sound = field(default_factory=lambda: Sound(0, 0))
     speech: Speech = field(default_factory=lambda: Speech(None, 0))
     finished: Finished | None = None
+    turns: Turns | None = None
     segments: list[Segment] = field(default_factory=list)
+    emotions: list[Emotion] = field(default_factory=list)
 
     def take(self, what: Heard) -> None:
         """Add one piece."""
@@ -34,20 +39,39 @@ class Hearing:
                 self.sound = what
             case Speech():
                 self.speech = what
+            case Turns():
+                self.turns = what
+            case Emotion():
+                self.emotions.append(what)
             case Segment():
                 self.segments.append(what)
             case Finished():
                 self.finished = what
 
-    def transcript(self, model: str, task: str) -> Transcript:
-        """All of it."""
-        return Transcript(
-            model=model,
-            task=task,
+    def transcript(self) -> Transcript:
+        """All of it, with who said it and how it sounds where that was found out."""
+        transcript = self._spoken()
+        if not self.emotions:
+            return transcript
+        pairs = zip(transcript.segments, self.emotions, strict=True)
+        return replace(
+            transcript, segments=tuple(replace(segment, emotion=one) for segment, one in pairs)
+        )
+
+    def _spoken(self) -> Transcript:
+        transcript = Transcript(
+            model=self.model,
+            task=self.wish.options.task,
             language=self.speech.language,
             language_probability=self.speech.probability,
             duration=self.sound.seconds,
             segments=tuple(self.segments),
+            recording=self.wish.title,
+        )
+        if self.turns is None:
+            return transcript
+        return with_speakers(
+            transcript, self.turns.turns, keep_words=self.wish.options.word_timestamps
         )
 
 
@@ -61,25 +85,45 @@ def answer(transcript: Transcript, wish: Wish) -> Response:
         case ResponseFormat.JSON:
             usage = schemas.DurationUsage(seconds=transcript.duration)
             return _json(schemas.Transcription(text=transcript.text, usage=usage))
+        case ResponseFormat.DIARIZED_JSON:
+            usage = schemas.DurationUsage(seconds=transcript.duration)
+            return _json(schemas.DiarizedTranscription(**diarized(transcript), usage=usage))
         case _:
             return PlainTextResponse(FORMATS[wish.form].render(transcript))
 
 
 async def events(hearing: Hearing, pieces: AsyncIterable[Heard]) -> AsyncIterator[str]:
-    """An answer in server-sent events, named as OpenAI names them; an error is the last."""
+    """An answer in server-sent events, named as OpenAI names them; an error is the last.
+
+    Where it is known who speaks, each segment of a speaker's comes once more, whole.
+    """
     text = ""
+    speakers = Speakers(hearing.turns.turns, keep_words=False) if hearing.turns else None
     try:
         async for what in pieces:
             hearing.take(what)
-            if isinstance(what, Segment):
+            if not isinstance(what, Segment):
+                continue
+            for part in speakers.parts(what) if speakers else (what,):
                 # The done event holds the deltas joined, so the first loses its space here.
-                delta = what.text if text else what.text.lstrip()
+                delta = part.text if text else part.text.lstrip()
                 text += delta
-                yield _event({"type": "transcript.text.delta", "delta": delta})
+                told: dict[str, object] = {"type": "transcript.text.delta", "delta": delta}
+                if speakers is None:
+                    yield _event(told)
+                    continue
+                whole = diarized_segment(part)
+                yield _event({**told, "segment_id": whole["id"]})
+                if whole["text"]:
+                    yield _event(whole)
     except ApiError as error:
         yield _event(error.body())
         return
     yield _event({"type": "transcript.text.done", "text": text})
+
+
+def _emotion(segment: Segment) -> schemas.EmotionBody | None:
+    return schemas.EmotionBody(**segment.emotion.as_json()) if segment.emotion else None
 
 
 def _event(body: dict[str, object]) -> str:
@@ -93,6 +137,7 @@ def _json(body: BaseModel) -> Response:
 def _verbose(
     transcript: Transcript, granularities: frozenset[Granularity]
 ) -> schemas.VerboseTranscription:
+    asked = transcript.turns is not None
     segments = [
         schemas.SegmentBody(
             id=segment.id - 1,  # OpenAI counts from 0
@@ -105,11 +150,18 @@ def _verbose(
             avg_logprob=segment.avg_logprob,
             compression_ratio=segment.compression_ratio,
             no_speech_prob=segment.no_speech_prob,
+            speaker=(segment.speaker or UNKNOWN) if asked else None,
+            emotion=_emotion(segment),
         )
         for segment in transcript.segments
     ]
     words = [
-        schemas.WordBody(word=word.text.strip(), start=word.start, end=word.end)
+        schemas.WordBody(
+            word=word.text.strip(),
+            start=word.start,
+            end=word.end,
+            speaker=(word.speaker or UNKNOWN) if asked else None,
+        )
         for segment in transcript.segments
         for word in segment.words
     ]

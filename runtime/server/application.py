@@ -144,7 +144,12 @@ def _complete_document(app: FastAPI) -> None:
             for left in ("HTTPValidationError", "ValidationError"):
                 known.pop(left, None)
             template = "#/components/schemas/{model}"
-            for body in (schemas.Transcription, schemas.Translation, schemas.VerboseTranscription):
+            for body in (
+                schemas.Transcription,
+                schemas.Translation,
+                schemas.VerboseTranscription,
+                schemas.DiarizedTranscription,
+            ):
                 shown = body.model_json_schema(ref_template=template)
                 known.update(shown.pop("$defs", {}))
                 known[body.__name__] = shown

@@ -50,6 +50,19 @@ class Metrics:
             buckets=_FACTORS,
             registry=registry,
         )
+        self.diarized = Counter(
+            "airgap_diarized_audio_seconds",
+            "Seconds of audio in which speakers were told apart.",
+            ("back_end",),
+            registry=registry,
+        )
+        self.diarization_factor = Histogram(
+            "airgap_diarization_real_time_factor",
+            "Time that telling speakers apart took, over the length of the audio.",
+            ("back_end",),
+            buckets=_FACTORS,
+            registry=registry,
+        )
         self.damaged = Counter(
             "airgap_damaged_packets", "Packets of audio that did not decode.", registry=registry
         )

@@ -27,8 +27,17 @@ class Translation(BaseModel):
     text: str
 
 
+class EmotionBody(BaseModel):
+    """How a segment sounds to the bundle's models: scores from 0 to 1, and words by probability."""
+
+    arousal: float | None = None
+    dominance: float | None = None
+    valence: float | None = None
+    categories: dict[str, float] | None = None
+
+
 class SegmentBody(BaseModel):
-    """A segment; times in seconds."""
+    """A segment; times in seconds; `speaker` and `emotion` where asked."""
 
     id: int
     seek: int
@@ -40,14 +49,17 @@ class SegmentBody(BaseModel):
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
+    speaker: str | None = None
+    emotion: EmotionBody | None = None
 
 
 class WordBody(BaseModel):
-    """A word; times in seconds."""
+    """A word; times in seconds; `speaker` where asked."""
 
     word: str
     start: float
     end: float
+    speaker: str | None = None
 
 
 class VerboseTranscription(BaseModel):
@@ -59,6 +71,27 @@ class VerboseTranscription(BaseModel):
     text: str
     segments: list[SegmentBody] | None = None
     words: list[WordBody] | None = None
+    usage: DurationUsage
+
+
+class DiarizedSegment(BaseModel):
+    """A segment of one speaker's; times in seconds."""
+
+    type: Literal["transcript.text.segment"]
+    id: str
+    start: float
+    end: float
+    text: str
+    speaker: str
+
+
+class DiarizedTranscription(BaseModel):
+    """`response_format=diarized_json`."""
+
+    task: Literal["transcribe"]
+    duration: float
+    text: str
+    segments: list[DiarizedSegment]
     usage: DurationUsage
 
 

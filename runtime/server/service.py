@@ -13,22 +13,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from airgap import limits, strict_json
 from airgap.accepted import clock
 from airgap.errors import AirgapError
-from runtime import generation, models, standing
-from runtime.engine.audio import SAMPLE_RATE
-from runtime.engine.hardware import find_hardware
+from runtime import diarization, emotion_models, generation, models, standing
+from runtime.engine.audio import SAMPLE_RATE, Samples
+from runtime.engine.hardware import Hardware, find_hardware
 from runtime.engine.options import FALLBACK_TEMPERATURES, TranscribeOptions
+from runtime.engine.speakers import choosing
+from runtime.engine.speakers.choosing import Choice, Diarization
+from runtime.engine.speakers.conversation import overlaps
+from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
 from runtime.engine.whisper import WhisperEngine
 from runtime.generation import INVENTORY, Generation, Hold
-from runtime.server import errors, logs
+from runtime.server import errors, logs, speakers
 from runtime.server.metrics import Metrics
 from runtime.verified_load import VerifiedLoad
+
+if TYPE_CHECKING:
+    from runtime.engine.emotion.model import EmotionModel
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,10 @@ PRESETS: Final[Mapping[str, Preset]] = {
 """All of them use the first model. A model's own name is served as `whisper-1` is."""
 
 
+_WARM_UP_SECONDS: Final = 4
+"""Of a tone; no back end finds that too short."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What to serve, and on what. Fields as the options of `airgap serve`."""
@@ -60,6 +71,8 @@ class Source:
     threads: int = 0
     workers: int = 1
     verified_load: VerifiedLoad = VerifiedLoad.BUFFER
+    diarization: Diarization = Diarization.AUTO
+    emotion: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,9 @@ class Loaded:
 
     Attributes:
         engines: by the model's id; the first is what `whisper-1` means.
+        diarizer: what tells speakers apart; None where the bundle promises nothing of it.
+        at_once: whether that is done while the words are heard.
+        emotions: what tells how it sounds; none unless it was asked for.
         bundle: the bundle's name.
         number: the generation.
         created: when the bundle was made, in seconds since 1970.
@@ -77,6 +93,9 @@ class Loaded:
     """
 
     engines: Mapping[str, WhisperEngine]
+    diarizer: Diarizer | None
+    at_once: bool
+    emotions: tuple[EmotionModel, ...]
     bundle: str
     number: int
     created: int
@@ -87,14 +106,15 @@ class Loaded:
     @property
     def names(self) -> list[str]:
         """Every name under which a model may be asked for."""
-        return [*self.engines, *(name for name in PRESETS if name not in self.engines)]
+        alias = [speakers.ALIAS] if self.diarizer else []
+        return [*self.engines, *(name for name in PRESETS if name not in self.engines), *alias]
 
     def choose(self, name: str) -> tuple[WhisperEngine, Preset]:
         """The model and the preset of a name. Raises ApiError 404."""
         if name in self.engines:
             return self.engines[name], PRESETS["whisper-1"]
-        if name in PRESETS:
-            return next(iter(self.engines.values())), PRESETS[name]
+        if name in self.names:
+            return next(iter(self.engines.values())), PRESETS.get(name, PRESETS["whisper-1"])
         raise errors.unknown_model(name, self.names)
 
 
@@ -114,19 +134,27 @@ class Service:
     metrics: Metrics
     state: State = State.LOADING
     loaded: Loaded | None = None
+    failure: AirgapError | None = None
     _exchange: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def ready(self) -> Loaded:
-        """The models. Raises ApiError 503 while loading and while draining."""
+        """The models. Raises ApiError 503 while loading, where that failed, and while draining."""
         if self.state is State.DRAINING:
             raise errors.not_now("The server is finishing its work and will stop", "draining")
+        if self.failure is not None:
+            raise errors.not_now(self.failure.message, "failed")
         if self.loaded is None:
             raise errors.not_now("The model is still being loaded", "loading")
         return self.loaded
 
     async def start(self) -> None:
         """Load what is mounted. Raises AirgapError where that fails: then there is no server."""
-        await self._take(await asyncio.to_thread(load, self.source, self.metrics))
+        try:
+            loaded = await asyncio.to_thread(load, self.source, self.metrics)
+        except AirgapError as error:
+            self.failure = error  # said by /ready as well, for as long as there is anybody to ask
+            raise
+        await self._take(loaded)
 
     async def exchange(self) -> bool:
         """Load what is mounted now and serve that; whether it was exchanged.
@@ -178,6 +206,7 @@ def load(source: Source, metrics: Metrics) -> Loaded:
     hardware = find_hardware(source.device, source.compute_type, source.threads, source.workers)
     with generation.current(source.root, source.bundle) as mounted:
         _tell_standing(source, mounted, metrics)
+        choice = choosing.promised(mounted.manifest, source.diarization)
         engines = {}
         for name in source.models or (None,):
             artifact = mounted.artifact("asr", name)
@@ -185,12 +214,15 @@ def load(source: Source, metrics: Metrics) -> Loaded:
             engine = models.load(mounted, artifact, hardware, source.verified_load)
             metrics.load.labels(engine.name).set(time.perf_counter() - started)
             logs.say("loaded", models.announced(engine, mounted), hardware=str(engine.hardware))
-            if unrecorded := models.record(engine, mounted, source.root):
-                logs.warn("audit", unrecorded)
+            _record(source, mounted, engine.name)
             warm_up(engine)
             engines[engine.name] = engine
+        diarizer = _load_diarizer(source, mounted, choice, hardware, metrics) if choice else None
         return Loaded(
             engines=engines,
+            diarizer=diarizer,
+            at_once=overlaps(hardware),
+            emotions=_load_emotions(source, mounted, hardware, metrics) if source.emotion else (),
             bundle=mounted.statement.name,
             number=mounted.number,
             created=int(strict_json.from_time(mounted.statement.created).timestamp()),
@@ -215,11 +247,50 @@ def warm_up(engine: WhisperEngine) -> None:
     Raises:
         AirgapError: the engine does not work here.
     """
-    second = np.arange(SAMPLE_RATE, dtype=np.float32) / SAMPLE_RATE
-    tone = (0.1 * np.sin(2 * np.pi * 440 * second)).astype(np.float32)
     greedy = TranscribeOptions(beam_size=1, temperatures=(0.0,), vad_filter=False)
-    engine.transcribe(tone, greedy)
-    engine.transcribe(tone)  # with voice detection, which is loaded at its first use
+    engine.transcribe(_tone(1), greedy)
+    engine.transcribe(_tone(1))  # with voice detection, which is loaded at its first use
+
+
+def _tone(seconds: int) -> Samples:
+    time_line = np.arange(seconds * SAMPLE_RATE, dtype=np.float32) / SAMPLE_RATE
+    return (0.1 * np.sin(2 * np.pi * 440 * time_line)).astype(np.float32)
+
+
+def _load_diarizer(
+    source: Source, mounted: Generation, choice: Choice, hardware: Hardware, metrics: Metrics
+) -> Diarizer:
+    """What tells speakers apart, tried out as well."""
+    started = time.perf_counter()
+    diarizer = diarization.load(mounted, choice, hardware)
+    metrics.load.labels(choice.back_end.name).set(time.perf_counter() - started)
+    logs.say("loaded", diarization.announced(choice, mounted), hardware=str(hardware))
+    for artifact in choice.artifacts:
+        _record(source, mounted, artifact.id)
+    diarizer.diarize(_tone(_WARM_UP_SECONDS), SpeakerHints())
+    return diarizer
+
+
+def _load_emotions(
+    source: Source, mounted: Generation, hardware: Hardware, metrics: Metrics
+) -> tuple[EmotionModel, ...]:
+    """What tells how it sounds, tried out as well; what their licences forbid is said."""
+    started = time.perf_counter()
+    emotions = emotion_models.load(mounted, hardware)
+    metrics.load.labels("emotion").set(time.perf_counter() - started)
+    for one in emotions:
+        logs.say("loaded", models.announced(one, mounted), hardware=str(hardware))
+        _record(source, mounted, one.name)
+        one.scores(_tone(1))
+    for warning in emotion_models.licence_warnings(mounted):
+        logs.warn("licence", warning)
+    return emotions
+
+
+def _record(source: Source, mounted: Generation, model: str) -> None:
+    """Note in the audit log which model answers, or say why not."""
+    if unrecorded := models.record(model, mounted, source.root):
+        logs.warn("audit", unrecorded)
 
 
 def _verdict(mounted: Generation) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
@@ -13,13 +14,23 @@ from starlette.responses import Response, StreamingResponse
 
 from runtime.engine.scheduler import Scheduler
 from runtime.engine.transcript import Transcript
-from runtime.engine.whisper import WhisperEngine
-from runtime.server import answers, logs, schemas, wishes
+from runtime.server import answers, emotion, logs, schemas, speakers, wishes
 from runtime.server.answers import Hearing
-from runtime.server.hearing import ClientGoneError, Heard, Speech, hear, steps, unless_gone
+from runtime.server.hearing import (
+    ClientGoneError,
+    Heard,
+    Speaking,
+    Speech,
+    hear,
+    steps,
+    unless_gone,
+)
 from runtime.server.metrics import Metrics
-from runtime.server.service import Service
+from runtime.server.service import Loaded, Service
 from runtime.server.wishes import Wish
+
+if TYPE_CHECKING:
+    from runtime.engine.emotion.model import EmotionModel
 
 _EVENTS: Final = "text/event-stream"
 
@@ -80,13 +91,17 @@ def router(desk: Desk) -> APIRouter:
 async def _answered(desk: Desk, request: Request, wish: Wish) -> Response:
     """The story of a request: a model, its turns, what it heard, an answer."""
     notes = request.state.notes
-    engine, preset = desk.service.ready().choose(wish.model)
+    loaded = desk.service.ready()
+    engine, preset = loaded.choose(wish.model)
     options = wish.options_for(engine, preset)
+    speaking = _speaking(desk, loaded, wish)
     recording = wish.recording(desk.longest)
     notes.update(model=engine.name, bytes=recording.size)
-    work = steps(engine, recording, options)
+    if speaking is not None:
+        notes.update(diarization=speaking.diarizer.name)
+    work = steps(engine, recording, options, speaking, _emotions(loaded, wish))
     pieces = hear(desk.scheduler, notes["caller"], work, long=wish.long)
-    hearing = Hearing()
+    hearing = Hearing(engine.name, wish)
     async with AsyncExitStack() as open_until_told:
         open_until_told.push_async_callback(pieces.aclose)
         try:
@@ -97,13 +112,31 @@ async def _answered(desk: Desk, request: Request, wish: Wish) -> Response:
         headers = _warnings(hearing)
         if wish.stream:
             open_until_told.pop_all()  # the stream closes it
-            told = _told(desk, notes, engine, pieces, hearing)
+            told = _told(desk, notes, pieces, hearing)
             return StreamingResponse(told, media_type=_EVENTS, headers=headers)
-    transcript = hearing.transcript(engine.name, options.task)
+    # A second of work for hours of several speakers, during which others must be answered.
+    transcript = await asyncio.to_thread(hearing.transcript)
     _record(desk, notes, hearing, transcript)
     response = answers.answer(transcript, wish)
     response.headers.update(headers)
     return response
+
+
+def _speaking(desk: Desk, loaded: Loaded, wish: Wish) -> Speaking | None:
+    """How to find out who speaks. Raises ApiError 400 where that is asked and cannot be."""
+    if wish.speakers is None:
+        return None
+    if loaded.diarizer is None:
+        raise speakers.unavailable(wish.speakers.param)
+    at_once = loaded.at_once and not wish.stream
+    return Speaking(loaded.diarizer, wish.speakers.hints, at_once, desk.scheduler.aside)
+
+
+def _emotions(loaded: Loaded, wish: Wish) -> tuple[EmotionModel, ...]:
+    """What tells how it sounds. Raises ApiError 400 where that is asked and cannot be."""
+    if wish.emotion and not loaded.emotions:
+        raise emotion.unavailable()
+    return loaded.emotions if wish.emotion else ()
 
 
 async def _listen(pieces: AsyncGenerator[Heard], hearing: Hearing, *, whole: bool) -> None:
@@ -117,7 +150,6 @@ async def _listen(pieces: AsyncGenerator[Heard], hearing: Hearing, *, whole: boo
 async def _told(
     desk: Desk,
     notes: dict[str, Any],
-    engine: WhisperEngine,
     pieces: AsyncGenerator[Heard],
     hearing: Hearing,
 ) -> AsyncGenerator[str]:
@@ -125,7 +157,7 @@ async def _told(
     async with aclosing(pieces):
         async for event in answers.events(hearing, pieces):
             yield event
-    _record(desk, notes, hearing, hearing.transcript(engine.name, "transcribe"))
+    _record(desk, notes, hearing, await asyncio.to_thread(hearing.transcript))
 
 
 def _warnings(hearing: Hearing) -> dict[str, str]:
@@ -141,6 +173,10 @@ def _record(desk: Desk, notes: dict[str, Any], hearing: Hearing, transcript: Tra
     if hearing.finished:
         factor = hearing.finished.seconds / transcript.duration
         desk.metrics.factor.labels(transcript.model).observe(factor)
+    if hearing.turns and (back_end := notes.get("diarization")):
+        desk.metrics.diarized.labels(back_end).inc(transcript.duration)
+        factor = hearing.turns.seconds / transcript.duration
+        desk.metrics.diarization_factor.labels(back_end).observe(factor)
     if desk.log_text:
         logs.say("transcript", "--log-text", request_id=notes["request_id"], text=transcript.text)
 
@@ -154,6 +190,7 @@ def _responses(body: type[BaseModel], *, events: bool) -> dict[int | str, dict[s
                 "anyOf": [
                     {"$ref": f"{name}{body.__name__}"},
                     {"$ref": f"{name}VerboseTranscription"},
+                    *([{"$ref": f"{name}DiarizedTranscription"}] if events else []),
                 ]
             }
         },

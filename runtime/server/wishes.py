@@ -7,20 +7,23 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Final
 
-from fastapi import File, Form, Request, UploadFile
+from fastapi import Depends, File, Form, Request, UploadFile
 
 from airgap.errors import UsageError
 from runtime.engine.options import TranscribeOptions, check_options
+from runtime.engine.speakers.diarizer import SpeakerHints
 from runtime.engine.whisper import WhisperEngine
-from runtime.server import errors, limits
+from runtime.server import emotion as feelings
+from runtime.server import errors, limits, speakers
 from runtime.server.hearing import Recording
 from runtime.server.service import Preset
+from runtime.server.speakers import Asked, Said
 
 _NAME_LENGTH: Final = 100
 
 
 class ResponseFormat(StrEnum):
-    """OpenAI's formats of a transcription."""
+    """OpenAI's formats of a transcription, and NIST's of speakers."""
 
     JSON = "json"
     TEXT = "text"
@@ -28,6 +31,7 @@ class ResponseFormat(StrEnum):
     VERBOSE_JSON = "verbose_json"
     VTT = "vtt"
     DIARIZED_JSON = "diarized_json"
+    RTTM = "rttm"
 
 
 class Granularity(StrEnum):
@@ -55,7 +59,8 @@ _Model = Annotated[
         min_length=1,
         max_length=_NAME_LENGTH,
         description="A model's name of `GET /v1/models`, or a preset: `whisper-1` (beam 5), "
-        "`whisper-1-fast` (beam 1), `whisper-1-quality` (beam 10).",
+        "`whisper-1-fast` (beam 1), `whisper-1-quality` (beam 10); `gpt-4o-transcribe-diarize` "
+        "where speakers can be told apart.",
     ),
 ]
 _Language = Annotated[
@@ -89,7 +94,10 @@ _Hotwords = Annotated[
 ]
 _Stream = Annotated[
     bool,
-    Form(description="Server-sent events, a segment at a time; with `json` and `text`."),
+    Form(
+        description="Server-sent events, a segment at a time; with `json`, `text` and "
+        "`diarized_json`, which starts when the speakers are known."
+    ),
 ]
 _Chunking = Annotated[
     Chunking | None,
@@ -108,6 +116,8 @@ class Wish:
         options: for the engine, without the preset's.
         granularities: for verbose_json.
         stream: whether to answer in events.
+        speakers: the wish to know who speaks; None where nobody asks.
+        emotion: whether to say how each segment sounds.
     """
 
     file: UploadFile
@@ -116,16 +126,30 @@ class Wish:
     options: TranscribeOptions
     granularities: frozenset[Granularity]
     stream: bool
+    speakers: Asked | None = None
+    emotion: bool = False
 
     def recording(self, longest: float) -> Recording:
         """The upload, for the decoder."""
-        name = (self.file.filename or "file").rpartition("/")[2][-_NAME_LENGTH:]
-        return Recording(self.file.file, name, self.file.size or 0, longest)
+        return Recording(self.file.file, self._name, self.file.size or 0, longest)
+
+    @property
+    def title(self) -> str:
+        """What the upload is called, for formats that name it."""
+        return self._name.rpartition(".")[0] or self._name
+
+    @property
+    def _name(self) -> str:
+        return (self.file.filename or "file").rpartition("/")[2][-_NAME_LENGTH:]
 
     @property
     def long(self) -> bool:
-        """Whether it may be held back for the sake of short ones."""
-        return (self.file.size or 0) > limits.SHORT_UPLOAD
+        """Whether it may be held back for the sake of short ones.
+
+        Who asks for more than text waits for it, and keeps no short one from its place meanwhile.
+        """
+        more = self.speakers is not None or self.emotion
+        return more or (self.file.size or 0) > limits.SHORT_UPLOAD
 
     def options_for(self, engine: WhisperEngine, preset: Preset) -> TranscribeOptions:
         """Everything for the engine. Raises ApiError 400 for what the model cannot do."""
@@ -160,23 +184,28 @@ async def transcription(
     hotwords: _Hotwords = None,
     stream: _Stream = False,
     chunking_strategy: _Chunking = None,
+    emotion: feelings.Wanted = False,
+    said: Annotated[Said, Depends(speakers.said)],
 ) -> Wish:
     """The form of `POST /v1/audio/transcriptions`. Raises ApiError 400."""
     del chunking_strategy
     await _refuse_strange_fields(request, _TRANSCRIPTION)
-    granularities = frozenset(timestamp_granularities or ())
-    if granularities and response_format is not ResponseFormat.VERBOSE_JSON:
+    if timestamp_granularities and response_format is not ResponseFormat.VERBOSE_JSON:
         raise errors.wrong(
             f"timestamp_granularities need response_format 'verbose_json', found "
             f"'{response_format}'",
             "timestamp_granularities",
         )
-    if stream and response_format not in {ResponseFormat.JSON, ResponseFormat.TEXT}:
+    granularities = frozenset(timestamp_granularities or {Granularity.SEGMENT})
+    feelings.check(
+        wanted=emotion, form=response_format, has_segments=Granularity.SEGMENT in granularities
+    )
+    if stream and response_format not in _STREAMED:
         raise errors.wrong(
-            f"stream goes with response_format 'json' or 'text', found '{response_format}'",
+            f"stream goes with response_format {' or '.join(map(repr, map(str, _STREAMED)))}, "
+            f"found '{response_format}'",
             "stream",
         )
-    _refuse_diarization(response_format)
     return Wish(
         file,
         model,
@@ -188,8 +217,10 @@ async def transcription(
             initial_prompt=prompt or None,
             hotwords=hotwords or None,
         ),
-        granularities or frozenset({Granularity.SEGMENT}),
+        granularities,
         stream,
+        speakers.asked(said, response_format, model, stream=stream),
+        emotion,
     )
 
 
@@ -205,7 +236,8 @@ async def translation(
 ) -> Wish:
     """The form of `POST /v1/audio/translations`. Raises ApiError 400."""
     await _refuse_strange_fields(request, _TRANSLATION)
-    _refuse_diarization(response_format)
+    if asked := speakers.asked(Said(None, SpeakerHints()), response_format, model, stream=False):
+        raise errors.wrong("speakers are told apart in transcriptions alone", asked.param)
     return Wish(
         file,
         model,
@@ -229,18 +261,13 @@ _TRANSCRIPTION: Final = _TRANSLATION | {
     "timestamp_granularities[]",
     "stream",
     "chunking_strategy",
+    "diarize",
+    "num_speakers",
+    "min_speakers",
+    "max_speakers",
+    "emotion",
 }
-
-
-def _refuse_diarization(response_format: ResponseFormat) -> None:
-    """Speakers that cannot be told apart are an error, not a missing field."""
-    if response_format is ResponseFormat.DIARIZED_JSON:
-        raise errors.wrong(
-            "response_format 'diarized_json' needs a bundle with diarization, and the one that is "
-            "served has none",
-            "response_format",
-            "diarization_unavailable",
-        )
+_STREAMED: Final = (ResponseFormat.JSON, ResponseFormat.TEXT, ResponseFormat.DIARIZED_JSON)
 
 
 async def _refuse_strange_fields(request: Request, known: frozenset[str]) -> None:
@@ -248,6 +275,7 @@ async def _refuse_strange_fields(request: Request, known: frozenset[str]) -> Non
     counts = Counter(name for name, _value in (await request.form()).multi_items())
     for name, count in counts.items():
         if name not in known:
+            speakers.refuse_known_speakers(name)
             raise errors.wrong(
                 f"Unrecognized request argument supplied: {name[:_NAME_LENGTH]}",
                 name[:_NAME_LENGTH],

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def mount(
     bundle: options.Bundle,
+    also: options.Also = None,
     allow_older: options.AllowOlder = None,
     clock_wrong: options.ClockWrong = None,
     root: options.Root = None,
@@ -47,9 +48,9 @@ def mount(
     decision = options.decision("mount", bundle, root, Overrides(allow_older, clock_wrong))
     with (
         decision.recorded(),
-        volumes.source(bundle) as source,
+        volumes.source(bundle, also or ()) as source,
         roots.locked(decision.root) as locked,
-        head.interruption_told(bundle),
+        head.interruption_told(bundle, also or ()),
     ):
         roots.settle(locked, decision.accepted, decision.clock)
         verified = decision.verify(source)

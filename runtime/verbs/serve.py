@@ -10,7 +10,8 @@ import typer
 
 from airgap.console import console
 from airgap.verbs import options
-from runtime.verbs import loading
+from runtime.engine.speakers.choosing import Diarization
+from runtime.verbs import loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
@@ -73,6 +74,14 @@ def serve(
     device: loading.Device = "auto",
     compute_type: loading.ComputeType = "auto",
     verified_load: loading.Way = VerifiedLoad.BUFFER,
+    diarization: speakers.Duty = Diarization.AUTO,
+    emotion: Annotated[
+        bool,
+        typer.Option(
+            "--emotion",
+            help="Load the bundle's emotion models, for requests that ask how it sounds.",
+        ),
+    ] = False,
     tls_cert: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Certificate chain, PEM.", show_default=False),
@@ -181,7 +190,7 @@ def serve(
         per_caller=per_caller or (queue + 1) // 2,
     )
     name = _mount_first(bundle_file, place) if bundle_file else bundle
-    chosen = _check_mount(place, name, tuple(model or ()))
+    chosen = _check_mount(place, name, tuple(model or ()), diarization, emotion=emotion)
     keys = _keys(place)
     with _bound(host, port) as listener:
         certificate = _certificate(tls_cert, tls_key)
@@ -201,6 +210,8 @@ def serve(
             threads=threads,
             workers=workers or _usual_workers(),
             verified_load=verified_load,
+            diarization=diarization,
+            emotion=emotion,
         )
         manners = Manners(drain_seconds=drain_seconds, proxy=behind_proxy)
         _run(listener, certificate, keys, folder, bounds, source, manners, sentence, log_text)
@@ -218,16 +229,28 @@ def _mount_first(bundle_file: Path, root: Path) -> str:
         return Statement.parse(read_head(source).statement).name
 
 
-def _check_mount(root: Path, bundle: str | None, models: tuple[str, ...]) -> str:
+def _check_mount(
+    root: Path,
+    bundle: str | None,
+    models: tuple[str, ...],
+    diarization: Diarization,
+    *,
+    emotion: bool,
+) -> str:
     """Refuse, before anything is bound, what could not be served; the name of the bundle."""
     from airgap.errors import UsageError
-    from runtime import generation
+    from runtime import emotion_models, generation
+    from runtime.engine.speakers import choosing
 
     if len(set(models)) != len(models):
         raise UsageError(f"--model: a model is named twice in {', '.join(models)}")
     with generation.current(root, bundle) as mounted:
         for name in models or (None,):
             mounted.artifact("asr", name)
+        choosing.promised(mounted.manifest, diarization)
+        if emotion:
+            options.require("transformers", "emotion", "airgap serve --emotion")
+            emotion_models.carried(mounted)
         return mounted.statement.name
 
 

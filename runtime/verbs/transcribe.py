@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol
 
 import typer
 
 from airgap.console import console
 from airgap.verbs import options
-from runtime.verbs import loading
+from runtime.engine.speakers.diarizer import SpeakerHints
+from runtime.verbs import loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
+    from runtime.engine.audio import Samples
+    from runtime.engine.emotion.model import EmotionModel
     from runtime.engine.formats import Format
-    from runtime.engine.options import TranscribeOptions
+    from runtime.engine.speakers.choosing import Choice
+    from runtime.engine.speakers.diarizer import Diarizer
     from runtime.engine.transcript import Transcript
-    from runtime.engine.whisper import WhisperEngine
+    from runtime.engine.whisper import Heard, WhisperEngine
     from runtime.generation import Generation
+
+    class Hear(Protocol):
+        """Samples to a transcript, in whatever way was asked for."""
+
+        def __call__(self, samples: Samples, *, heard: Heard) -> Transcript: ...  # noqa: D102
 
 
 class FormatName(StrEnum):
@@ -31,6 +42,8 @@ class FormatName(StrEnum):
     VTT = "vtt"
     TSV = "tsv"
     JSON = "json"
+    RTTM = "rttm"
+    DIARIZED_JSON = "diarized_json"
 
 
 class Task(StrEnum):
@@ -81,6 +94,17 @@ def transcribe(
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Give each word its times (json).")
     ] = False,
+    diarization: speakers.Wish = None,
+    number: speakers.Number = None,
+    at_least: speakers.AtLeast = None,
+    at_most: speakers.AtMost = None,
+    emotion: Annotated[
+        bool,
+        typer.Option(
+            "--emotion",
+            help="Give each segment how it sounds, by the bundle's emotion models (json).",
+        ),
+    ] = False,
     device: loading.Device = "auto",
     compute_type: loading.ComputeType = "auto",
     verified_load: loading.Way = VerifiedLoad.BUFFER,
@@ -93,47 +117,66 @@ def transcribe(
     """Transcribe recordings with a mounted model, after leaving the network for good.
 
     The process proves that it is offline by trying each known escape, and refuses to go on if one
-    works. The model's bytes are compared with the signed manifest as they are loaded.
+    works. The model's bytes are compared with the signed manifest as they are loaded. Who asks for
+    speakers that cannot be told apart gets an error, never a transcript without them.
 
     \b
     Examples:
       airgap transcribe meeting.m4a
+      airgap transcribe meeting.m4a --diarization auto --speakers 2
       airgap transcribe *.wav --format srt --out subtitles --language de
+      airgap transcribe call.wav --format json --emotion
     """
     console.configure(quiet=quiet)
     from airgap import places
     from airgap.accepted import clock
     from airgap.errors import UsageError
     from runtime import generation, recordings, standing
+    from runtime.engine.speakers import choosing
 
     if len(files) > 1 and out is None and output_format is not FormatName.TEXT:
         raise UsageError(
             f"{len(files)} recordings as {output_format} need a folder", hint="--out FOLDER"
         )
+    asked = speakers.asked(diarization, SpeakerHints(number, at_least, at_most), output_format)
+    if emotion and output_format is not FormatName.JSON:
+        raise UsageError(f"{output_format} has no place for --emotion", hint="--format json")
     if out is not None:
         _check_out(files, out)
     options.require("faster_whisper", "cpu", "airgap transcribe")
+    if emotion:
+        options.require("transformers", "emotion", "airgap transcribe --emotion")
     with recordings.all_open(files) as streams:
         _go_offline([stream.fileno() for stream in streams], allow_network=allow_network)
-        from runtime import models
         from runtime.engine.formats import FORMATS
         from runtime.engine.options import TranscribeOptions
+        from runtime.engine.speakers.conversation import Conversation
 
-        place = places.isolated_root(root)
-        with generation.current(place, bundle) as mounted:
-            for warning in standing.warnings(mounted, place, clock()):
-                console.warn(warning)
-            engine = _load(mounted, model, device, compute_type, verified_load)
-            if unrecorded := models.record(engine, mounted, place):
-                console.warn(unrecorded)
         wanted = TranscribeOptions(
             language=language,
             task=str(task),
             beam_size=beam_size,
             word_timestamps=word_timestamps,
         )
+        place = places.isolated_root(root)
+        with generation.current(place, bundle) as mounted:
+            for warning in standing.warnings(mounted, place, clock()):
+                console.warn(warning)
+            choice = choosing.choose(mounted.manifest, asked.by) if asked else None
+            engine = _load(mounted, model, device, compute_type, verified_load)
+            _record(mounted, place, engine.name)
+            hear: Hear = partial(engine.transcribe, options=wanted)
+            if asked and choice:
+                diarizer = _load_diarizer(mounted, choice, engine)
+                _record(mounted, place, *(artifact.id for artifact in choice.artifacts))
+                both = Conversation(engine, diarizer)
+                hear = partial(both.transcribe, options=wanted, hints=asked.hints)
+            if emotion:
+                emotions = _load_emotions(mounted, engine)
+                _record(mounted, place, *(one.name for one in emotions))
+                hear = _with_emotions(hear, emotions)
         for file, stream in zip(files, streams, strict=True):
-            transcript = _transcribed(engine, file, stream, wanted)
+            transcript = _transcribed(hear, file, stream)
             _deliver(transcript, file, FORMATS[output_format], out, alone=len(files) == 1)
 
 
@@ -185,9 +228,50 @@ def _load(
     return engine
 
 
-def _transcribed(
-    engine: WhisperEngine, file: Path, stream: BinaryIO, wanted: TranscribeOptions
-) -> Transcript:
+def _load_diarizer(mounted: Generation, choice: Choice, engine: WhisperEngine) -> Diarizer:
+    """What tells speakers apart, likewise of bytes that were signed."""
+    from runtime import diarization
+
+    size = sum(file.size for one in choice.artifacts for file in mounted.manifest.files_of(one))
+    with console.progress("load", size) as bar:
+        diarizer = diarization.load(mounted, choice, engine.hardware, bar.advance)
+    console.say(diarization.announced(choice, mounted))
+    return diarizer
+
+
+def _load_emotions(mounted: Generation, engine: WhisperEngine) -> tuple[EmotionModel, ...]:
+    """The bundle's emotion models, likewise; what their licences forbid is said."""
+    from runtime import emotion_models, models
+
+    with console.progress("load", emotion_models.size(mounted)) as bar:
+        emotions = emotion_models.load(mounted, engine.hardware, bar.advance)
+    for one in emotions:
+        console.say(models.announced(one, mounted))
+    for warning in emotion_models.licence_warnings(mounted):
+        console.warn(warning)
+    return emotions
+
+
+def _with_emotions(hear: Hear, emotions: tuple[EmotionModel, ...]) -> Hear:
+    """The same transcript, each segment with how it sounds."""
+    from runtime.engine.emotion.segments import with_emotions
+
+    def both(samples: Samples, *, heard: Heard) -> Transcript:
+        return with_emotions(hear(samples, heard=heard), emotions, samples)
+
+    return both
+
+
+def _record(mounted: Generation, root: Path, *names: str) -> None:
+    """Note in the audit log which models answer, or say why not."""
+    from runtime import models
+
+    for name in names:
+        if unrecorded := models.record(name, mounted, root):
+            console.warn(unrecorded)
+
+
+def _transcribed(hear: Hear, file: Path, stream: BinaryIO) -> Transcript:
     from runtime.engine.audio import decode
 
     recording = decode(stream, str(file))
@@ -204,7 +288,8 @@ def _transcribed(
             bar.advance(round(seconds) - round(heard))
             heard = seconds
 
-        return engine.transcribe(recording.samples, wanted, advance)
+        transcript = hear(recording.samples, heard=advance)
+    return replace(transcript, recording=file.stem)
 
 
 def _deliver(

@@ -167,6 +167,7 @@ class HubRepository:
     commit: str = COMMIT
     gated: str | bool = False
     licence: str | None = "mit"
+    card: dict[str, str] = field(default_factory=dict)
     served: dict[str, Any] = field(default_factory=dict)
 
 
@@ -198,7 +199,8 @@ class LoopbackHub(LoopbackServer):
             "private": False,
             "gated": repository.gated,
             "tags": [],
-            "cardData": {"license": repository.licence} if repository.licence else {},
+            "cardData": ({"license": repository.licence} if repository.licence else {})
+            | repository.card,
             "siblings": [self._listed(path, repository) for path in repository.files],
         }
         return Reply(200, json.dumps(body).encode(), {"Content-Type": "application/json"})

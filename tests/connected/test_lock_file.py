@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bundler.profile import Profile
 from bundler.sources.huggingface import HuggingFace
 from bundler.sources.local import Local
 from bundler.sources.pypi import Member, Pypi
+from bundler.terms import Terms
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "ab" * 32
@@ -55,6 +57,28 @@ models:
 
 def parse(text: str) -> Lock:
     return Lock.parse(text.encode(), "l.yaml")
+
+
+TERMS = "  gated: true\n  terms: {page: https://h/o/m, approval: auto, sha256: " + DIGEST + "}"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("https://h/o/m", "https://u:p@h/o/m", "'page': expected an address"),
+        ("https://h/o/m", "file:///etc", "'page': expected an address"),
+        ("approval: auto", "approval: none", "'approval': expected auto | manual"),
+        (DIGEST + "}", "abc}", "'sha256': expected 64 hex digits"),
+        ("page:", "pages:", "unknown key 'pages' in 'terms': did you mean 'page'"),
+        ("approval: auto, ", "", "'terms' lacks 'approval'"),
+    ],
+)
+def test_terms_that_are_none(right: str, wrong: str, said: str) -> None:
+    text = LOCK.to_bytes().decode().replace("  gated: true", TERMS, 1)
+    assert parse(text).models[0].terms == Terms("https://h/o/m", "auto", DIGEST)
+    assert right in TERMS
+    with pytest.raises(UsageError, match=re.escape(said)):
+        parse(text.replace(TERMS, TERMS.replace(right, wrong, 1), 1))
 
 
 def test_a_lock_survives_its_file() -> None:

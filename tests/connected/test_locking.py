@@ -20,6 +20,7 @@ from bundler.sources import Access
 from bundler.sources.huggingface import HuggingFace
 from bundler.sources.local import Local
 from bundler.sources.pypi import Pypi
+from bundler.terms import Terms, announce
 
 REPOSITORY = "Systran/faster-whisper-tiny"
 
@@ -212,6 +213,41 @@ def test_large_v3_without_its_preprocessor_is_refused(hub: Any, access: Access, 
         lock_profile(parse(PROFILE.replace("tiny", "large-v3")), None, access)
 
 
+MOODS = f"{PROFILE}- emotion: tiny/moods\n"
+MOOD_FILES = {
+    "config.json": b"{}",
+    "preprocessor_config.json": b"{}",
+    "pytorch_model.bin": b"pickled",
+    "vocab.json": b"{}",
+}
+
+
+def test_pickled_weights_are_locked_only_where_there_are_no_others(
+    whisper: Any, hub: Any, access: Access, kit: Any
+) -> None:
+    files = MOOD_FILES | {"model.safetensors": b"safe"}
+    hub.repositories["tiny/moods"] = kit.HubRepository(files)
+    moods = lock_profile(parse(MOODS), None, access).lock.models[1]
+    assert (moods.role, moods.engine) == ("emotion", "transformers")
+    assert [file.path for file in moods.files] == [
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    ]
+    del files["model.safetensors"]
+    moods = lock_profile(parse(MOODS), None, access).lock.models[1]
+    assert "pytorch_model.bin" in [file.path for file in moods.files]
+
+
+def test_an_emotion_model_without_weights_is_refused(
+    whisper: Any, hub: Any, access: Access, kit: Any
+) -> None:
+    files = {"config.json": b"{}", "preprocessor_config.json": b"{}", "flax_model.msgpack": b""}
+    hub.repositories["tiny/moods"] = kit.HubRepository(files)
+    with pytest.raises(AirgapError, match=r"no model\.safetensors or pytorch_model\.bin \(found"):
+        lock_profile(parse(MOODS), None, access)
+
+
 def test_a_small_file_that_differs_from_the_hubs_list_is_refused(
     whisper: Any, access: Access, kit: Any, cached: Cached
 ) -> None:
@@ -235,6 +271,36 @@ def test_a_gated_model_cannot_be_locked_without_its_terms(
     with pytest.raises(AirgapError, match="is gated") as caught:
         lock_profile(parse(), None, access)
     assert f"{hub.url}/{REPOSITORY}" in str(caught.value.hint)
+
+
+def test_the_lock_records_the_terms_that_were_accepted(
+    whisper: Any, access: Access, hub: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", kit.GOOD_TOKEN)
+    whisper.gated, whisper.card = "auto", {"extra_gated_prompt": "Be kind."}
+    first = lock_profile(parse(), None, access).lock
+    page = f"{hub.url}/{REPOSITORY}"
+    assert first.models[0].terms == Terms(page, "auto", kit.sha256(b"Be kind."))
+    assert Lock.parse(first.to_bytes(), "l") == first
+    whisper.gated, whisper.card = (
+        "manual",
+        {"extra_gated_prompt": "Pay.", "extra_gated_heading": "H"},
+    )
+    second = lock_profile(parse(), first, access)
+    assert second.lock.models[0].terms == Terms(page, "manual", kit.sha256(b"H\n\nPay."))
+    [change] = [str(one) for one in second.changes]
+    assert change.startswith(f"~ tiny terms  {page} (auto, sha256 ")
+    assert second.lock.sequence == first.sequence + 1
+    whisper.card = {"extra_gated_prompt": 1}
+    third = lock_profile(parse(), second.lock, access).lock
+    assert third.models[0].terms == Terms(page, "manual", None)
+
+
+def test_a_build_says_whose_terms_hold(capsys: Any) -> None:
+    announce([("open", None), ("shut", Terms("https://h/o/m", "manual", None))])
+    told = capsys.readouterr().err.splitlines()
+    terms = "https://h/o/m (manual, no text in the model card)"
+    assert told == [f"Terms hold for shut, also behind the gap: {terms}"]
 
 
 def test_a_hub_that_answers_nonsense(hub: Any, access: Access, kit: Any) -> None:

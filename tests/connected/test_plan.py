@@ -39,7 +39,7 @@ def test_sizes_add_up(planned: Plan) -> None:
 
 
 def test_verified_loading_holds_two_copies_beside_the_loaded_model(planned: Plan) -> None:
-    assert planned.memory == 400_000_000 + 1_500_000_000 + LARGE_V3 + COMMUNITY + 2 * LARGE_V3
+    assert planned.memory == 400_000_000 + 1_000_000_000 + LARGE_V3 + COMMUNITY + 2 * LARGE_V3
     assert planned.gpu_memory == LARGE_V3 + COMMUNITY + 1_500_000_000
 
 
@@ -62,7 +62,8 @@ def test_it_is_told_for_people(planned: Plan, capsys: Any) -> None:
     told = capsys.readouterr().out
     assert "gpu-pyannote 1.0.0 (sequence 1), for gpu" in told
     assert "Systran/faster-whisper-large-v3@edaa852e" in told
-    assert "CC-BY-4.0, GATED: accept its terms, set HF_TOKEN" in told
+    page = "https://huggingface.co/pyannote/speaker-diarization-community-1"
+    assert f"CC-BY-4.0, GATED: accept its terms at {page} (auto, no text" in told
     assert "isolated host's VRAM" in told
     assert "127.0.0.1" in told
 
@@ -90,4 +91,19 @@ def test_an_incomplete_lock_is_planned_and_says_so(
 def test_the_document_is_json(planned: Plan) -> None:
     body = json.loads(json.dumps(planned.as_json()))
     assert body["models"][1]["gated"] is True
+    assert body["models"][1]["terms"].startswith("https://huggingface.co/pyannote/")
     assert body["hosts"] == ["127.0.0.1"]
+
+
+def test_sizes_of_an_incomplete_lock_are_said_to_be_the_least(access: Access, capsys: Any) -> None:
+    path, profile = read_profile("cpu-emotion-categories")
+    show_plan(make_plan(profile, read_lock(path, profile), access), Console())
+    told = capsys.readouterr()
+    assert "at least 486.6 MB" in told.out
+    assert "the lock is incomplete: wav2vec2-emotion-categories: 'config.json' has no" in told.err
+
+
+def test_a_licence_that_forbids_commercial_use_is_told(access: Access, capsys: Any) -> None:
+    path, profile = read_profile("cpu-emotion")
+    show_plan(make_plan(profile, read_lock(path, profile), access), Console())
+    assert "CC-BY-NC-SA-4.0, NON-COMMERCIAL" in capsys.readouterr().out

@@ -213,7 +213,9 @@ def test_a_shipped_profile_needs_no_path() -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="no profile is named 'gpu-ful': did you mean 'gpu-full'"):
         find_profile("gpu-ful")
-    with pytest.raises(UsageError, match="no profile is named 'zzz'; known are cpu-medium") as said:
+    with pytest.raises(
+        UsageError, match="no profile is named 'zzz'; known are cpu-emotion"
+    ) as said:
         find_profile("zzz")
     assert "or the path of a file of your own" in str(said.value.hint)
 

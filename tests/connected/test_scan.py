@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -26,6 +27,42 @@ from bundler.scan import pickles
 from bundler.scan.allowed import GLOBALS
 from bundler.scan.files import judge_file
 from bundler.scan.findings import Severity
+
+# Byte for byte the files of pyannote/segmentation-3.0@e66f3d3b and
+# pyannote/wespeaker-voxceleb-resnet34-LM@837717dd.
+SEGMENTATION_3_0 = b"""\
+task:
+  _target_: pyannote.audio.tasks.SpeakerDiarization
+  duration: 10.0
+  max_speakers_per_chunk: 3
+  max_speakers_per_frame: 2
+model:
+  _target_: pyannote.audio.models.segmentation.PyanNet
+  sample_rate: 16000
+  num_channels: 1
+  sincnet:
+    stride: 10
+  lstm:
+    hidden_size: 128
+    num_layers: 4
+    bidirectional: true
+    monolithic: true
+  linear:
+    hidden_size: 128
+    num_layers: 2
+"""
+WESPEAKER = b"""\
+model:
+  _target_: pyannote.audio.models.embedding.WeSpeakerResNet34
+  sample_rate: 16000
+  num_channels: 1
+  num_mel_bins: 80
+  frame_length: 25
+  frame_shift: 10
+  dither: 0.0
+  window_type: hamming
+  use_energy: false
+"""
 
 
 class Runs:
@@ -252,6 +289,12 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
         "pickle.trick",
         "backslash",
     ),
+    "a function for lightning to call": (
+        "w.ckpt",
+        torch_zip(pickle.dumps({"hyper_parameters": {"_instantiator": "os.system"}}, 2)),
+        "pickle.trick",
+        "import and call",
+    ),
     "an extension": ("w.bin", b"\x80\x02\x82\x01)R.", "pickle.trick", "extension"),
     "a pickle that breaks off after it ran": ("w.bin", evil()[:-1], "pickle.global", "system"),
     "a pickle that cannot be followed": (
@@ -315,6 +358,72 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
         nemo(config=b"x:\n  _target_: os.system\n  command: id\n"),
         "config.target",
         "'x._target_' has 'os.system' called",
+    ),
+    "a class of Hydra's, deep in a list": (
+        "m.nemo",
+        nemo(config=b"a: [[{b: [{_target_: os.system, command: id}]}]]\n"),
+        "config.target",
+        "has 'os.system' called",
+    ),
+    "a class of Hydra's, merged in": (
+        "m.nemo",
+        nemo(config=b"x: &x {_target_: os.system}\ny:\n  <<: *x\n"),
+        "config.target",
+        "'y.<<._target_' has 'os.system' called",
+    ),
+    "a class of Hydra's, under an escaped key": (
+        "m.nemo",
+        nemo(config=b'x: {"\\x5ftarget_": os.system}\n'),
+        "config.target",
+        "has 'os.system' called",
+    ),
+    "a class of Hydra's, from a variable": (
+        "m.nemo",
+        nemo(config=b"x: {_target_: '${oc.env:HOME}'}\n"),
+        "config.target",
+        "${oc.env:HOME}",
+    ),
+    "a class of Hydra's, compressed": (
+        "m.nemo",
+        gzip.compress(nemo(config=b"x: {_target_: os.system}\n")),
+        "config.target",
+        "has 'os.system' called",
+    ),
+    "two classes under one key": (
+        "m.nemo",
+        nemo(config=NEMO_CONFIG + b"x: {_target_: os.system}\n" + b"x: {}\n"),
+        "config.target",
+        "has 'os.system' called",
+    ),
+    "a second document": (
+        "m.nemo",
+        nemo(config=NEMO_CONFIG + b"---\nx: {_target_: os.system}\n"),
+        "config.unreadable",
+        "cannot be read as YAML",
+    ),
+    "a way out of an archive in a .nemo": (
+        "m.nemo",
+        nemo(("inner.nemo", nemo(("../../evil", b"x")))),
+        "tar.traversal",
+        "'..'",
+    ),
+    "a link in an archive in a .nemo": (
+        "m.nemo",
+        nemo(("inner.tar", link("x", "/etc"))),
+        "tar.link",
+        "link to '/etc'",
+    ),
+    "a pickle behind a harmless suffix in a .nemo": (
+        "m.nemo",
+        nemo(("tokens.txt", evil())),
+        "pickle.global",
+        "system",
+    ),
+    "weights twice": (
+        "m.nemo",
+        nemo(("model_weights.ckpt", torch_zip(good()))),
+        "tar.twice",
+        "'model_weights.ckpt' is in it 2 times",
     ),
     "a class through an allowed module": (
         "c.yaml",
@@ -444,9 +553,19 @@ HARMLESS: dict[str, tuple[str, bytes, str]] = {
         ),
         "yaml",
     ),
+    "segmentation-3.0, as published": ("config.yaml", SEGMENTATION_3_0, "yaml"),
+    "wespeaker, as published": ("config.yaml", WESPEAKER, "yaml"),
     "a licence": ("LICENSE", "Ω licence".encode() * 200, "text"),
     "sound": ("a.wav", b"RIFF" + bytes(60), "wav"),
 }
+
+
+def test_published_configurations_are_theirs() -> None:
+    for content, sha256 in (
+        (SEGMENTATION_3_0, "fa65a47a751602f04cc570135007d76859b69e8f9f1bfdf5878a5145980d4263"),
+        (WESPEAKER, "6ff718cff3c5d7a4493537ab7f4780cad7e3d32453f59099b4076aefa07a9974"),
+    ):
+        assert hashlib.sha256(content).hexdigest() == sha256
 
 
 @pytest.mark.parametrize(("name", "content", "kind"), HARMLESS.values(), ids=HARMLESS)
@@ -512,6 +631,7 @@ EVASIONS = (
     "a call of what was called",
     "a state set on a class",
     "an extension",
+    "a function for lightning to call",
     "a program of TorchScript",
 )
 """Samples that picklescan 1.0.5 lets pass. Where it learns, this list shrinks."""

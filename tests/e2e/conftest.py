@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,17 +31,6 @@ def demo_host(make_host, demo_site):
     mounted = place.airgap("mount", demo_site.bundle)
     assert mounted.code == 0, mounted.err
     return place
-
-
-@pytest.fixture(scope="session")
-def empty_network() -> list[str]:
-    """What runs a command in an empty network namespace; a skip where the kernel allows none."""
-    prefix = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-rn"]
-    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no empty network namespace: util-linux, and user namespaces allowed")
-        pytest.skip("no empty network namespace is allowed here")
-    return prefix
 
 
 @pytest.fixture(scope="session")

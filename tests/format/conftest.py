@@ -248,12 +248,17 @@ class Memory:
         self.name = "a bundle in memory"
         self.data = data
         self.size = len(data) if sized else None
+        self.volumes = ()
 
     def read_into(self, offset, buffer):
         found = memoryview(self.data)[offset : offset + len(buffer)]
         if len(found) != len(buffer):
             raise DamagedError(f"'{self.name}' ends", rule="archive.size")
         memoryview(buffer)[:] = found
+
+    def expect_end(self, offset):
+        if self.size is not None and self.size != offset:
+            raise DamagedError(f"'{self.name}' has another size", rule="archive.size")
 
     def read_to_end(self, offset):
         if len(self.data) > offset:

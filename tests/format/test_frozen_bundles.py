@@ -171,6 +171,9 @@ def test_the_page_names_every_rule():
         "policy",
         "accepted",
         "volumes",
+        "volume_names",
+        "base",
+        "damage",
     )
     raised = set()
     for module in modules:

@@ -287,7 +287,7 @@ def test_only_the_files_of_a_damaged_frame_are_named(large_bundle, verified, tru
 
 
 def test_many_damaged_frames_are_counted(large_bundle, verified, monkeypatch, trusting_alice):
-    monkeypatch.setattr("airgap.archive._NAMED_FRAMES", 1)
+    monkeypatch.setattr("airgap.limits.NAMED", 1)
     broken = bytearray(large_bundle)
     broken[-100] ^= 1
     broken[-100_000 - FRAME_PLAIN] ^= 1
@@ -301,8 +301,8 @@ def test_offsets_are_computed_beyond_four_gibibytes(large_bundle, verified, trus
     slots = (bundle.table.slots[0], *[Slot(FRAME_PLAIN, FRAME_PLAIN, b"\0" * 32)] * 1100)
     object.__setattr__(bundle, "table", Table("sha256", slots))
     start = limits.HEAD_SLOT + 8 + frames.table_size("sha256", 4) + slots[0].stored
-    assert bundle._offsets()[-1] == bundle.end == start + 1100 * FRAME_PLAIN > 1 << 32
-    assert bundle._offsets()[1051] == start + 1050 * FRAME_PLAIN
+    assert bundle.offsets[-1] == bundle.end == start + 1100 * FRAME_PLAIN > 1 << 32
+    assert bundle.offsets[1051] == start + 1050 * FRAME_PLAIN
 
 
 def test_sha384_serves_as_sha256_does(recipe, alice, verified, trusting_alice):

@@ -232,7 +232,7 @@ def test_a_file_smaller_than_a_head(refused, size):
 def test_what_is_no_file(tmp_path, alice, policy_of, now):
     os.mkfifo(tmp_path / "fifo")
     for path, saying in (
-        (tmp_path, "is not a file"),
+        (tmp_path, "no bundle in"),
         (tmp_path / "fifo", "is not a file"),
         (tmp_path / "nowhere", "cannot open .*: No such file"),
     ):

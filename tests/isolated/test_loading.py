@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,113 @@ def test_each_file_is_read_once_into_memory(opened, model_bin, monkeypatch):
     before = bytes(found["model.bin"])
     overwrite(model_bin, 0, b"evil")
     assert found["model.bin"] == before
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """An empty TMPDIR."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def copied(opened):
+    return loading.private_copy(opened, [opened.artifact("asr", None)])
+
+
+def test_a_private_copy_is_the_signed_bytes_for_this_user_alone(opened, contents, temporary):
+    with copied(opened) as folder:
+        assert folder.parent == temporary
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        found = [path for path in folder.rglob("*") if path.is_file()]
+        assert {str(path.relative_to(folder)): path.read_bytes() for path in found} == {
+            path: content for path, content in contents.items() if path.startswith("hf/")
+        }
+        assert {stat.S_IMODE(path.stat().st_mode) for path in found} == {0o400}
+        assert not any(path.is_symlink() or path.stat().st_nlink > 1 for path in found)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_private_copy_is_gone_however_the_block_ends(opened, temporary):
+    with pytest.raises(ZeroDivisionError), copied(opened):
+        raise ZeroDivisionError
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_changes_in_the_store_does_not_change_a_private_copy(opened, model_bin, temporary):
+    with copied(opened) as folder:
+        copy = next(folder.rglob("model.bin"))
+        before = copy.read_bytes()
+        overwrite(model_bin, 0, b"evil")
+        assert copy.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["flip", "shorter", "longer"])
+def test_no_private_copy_of_what_was_not_signed(opened, model_bin, temporary, change):
+    if change == "flip":
+        overwrite(model_bin, 3_000_000, b"\0\1")
+    else:
+        model_bin.chmod(0o644)
+        os.truncate(model_bin, {"shorter": 4_999_999, "longer": 5_000_001}[change])
+    with pytest.raises(DamagedError) as caught, copied(opened):
+        pytest.fail("it was handed out")
+    assert caught.value.rule == "mount.digest"
+    assert str(model_bin) in caught.value.message
+    assert list(temporary.iterdir()) == []
+
+
+def test_bytes_that_change_while_they_are_copied_are_found(
+    opened, model_bin, temporary, monkeypatch
+):
+    """There is one read: what reaches the copy has been through the hash."""
+    real = loading._write
+
+    def written_then_changed(*given):
+        real(*given)
+        overwrite(model_bin, 4_000_000, b"evil")  # ahead of the reader
+
+    monkeypatch.setattr(loading, "_write", written_then_changed)
+    with pytest.raises(DamagedError), copied(opened):
+        pytest.fail("it was handed out")
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_link_planted_on_the_way_is_not_followed(opened, temporary, tmp_path, monkeypatch):
+    """Another process of the same user is not kept out, but writes nothing elsewhere."""
+    real = loading.Folder.create
+
+    def planted(folder, name, mode=0o444):
+        (folder.path / name).symlink_to(tmp_path / "elsewhere")
+        return real(folder, name, mode)
+
+    monkeypatch.setattr(loading.Folder, "create", planted)
+    with pytest.raises(AirgapError, match="cannot write"), copied(opened):
+        pytest.fail("it was handed out")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_full_disk_says_how_much_a_private_copy_needs(opened, temporary, monkeypatch):
+    full = os.open("/dev/full", os.O_WRONLY)
+    monkeypatch.setattr(loading.Folder, "create", lambda *_given: full)
+    with pytest.raises(AirgapError) as caught, copied(opened):
+        pytest.fail("it was handed out")
+    assert caught.value.exit_code == 1
+    assert "No space left on device; it needs 5.0 MB for as long" in caught.value.message
+    assert "TMPDIR" in caught.value.hint
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_names_tmpdir(opened, monkeypatch):
+    monkeypatch.setenv("TMPDIR", "/nonexistent")
+    with (
+        pytest.raises(
+            AirgapError, match="cannot make a private folder in '/nonexistent'"
+        ) as caught,
+        copied(opened),
+    ):
+        pytest.fail("it was handed out")
+    assert caught.value.hint == "set TMPDIR to a folder that this user may write"
 
 
 def test_a_read_that_fails_names_the_file(opened, model_bin, monkeypatch):

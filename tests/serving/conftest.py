@@ -141,6 +141,37 @@ def _mounted(builder: Any, folder: Path) -> Site:
     return Site(place)
 
 
+@pytest.fixture(scope="session")
+def speaking_server(speaking_site: Any) -> Iterator[Server]:
+    """A server of a bundle with diarization, by a script; for tests that leave it as it is."""
+    running = serve_speaking(speaking_site)
+    yield running
+    assert running.stop() == 0, running.log.read_text()
+
+
+@pytest.fixture
+def serve_speaking_with(speaking_site: Any) -> Iterator[Callable[..., Server]]:
+    """Starts such servers with options and faults, and ends them."""
+    started: list[Server] = []
+
+    def start(*options: str | Path, **environment: str) -> Server:
+        started.append(serve_speaking(speaking_site, *options, **environment))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def serve_speaking(speaking: Any, *options: str | Path, **environment: str) -> Server:
+    chosen = ("--bundle", "speaking", *options)
+    return (
+        Site(speaking.place)
+        .serve(*chosen, program=speaking.program, **environment)
+        .wait_until_ready()
+    )
+
+
 @pytest.fixture
 def serve(own_site: Site) -> Iterator[Callable[..., Server]]:
     """Starts servers on a machine of the test's own, and ends them."""

@@ -2,6 +2,7 @@
 
 import html
 import json
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from types import SimpleNamespace
@@ -11,9 +12,11 @@ import srt
 import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.audio import TranscriptionDiarized
 
+from airgap.errors import UsageError
 from runtime.engine.formats import FORMATS
-from runtime.engine.transcript import Segment, Transcript, Word
+from runtime.engine.transcript import Emotion, Segment, Transcript, Turn, Word
 
 
 def segment(start: float, end: float, text: str, *words: Word) -> Segment:
@@ -94,6 +97,16 @@ def test_json_has_whispers_keys_and_words() -> None:
     }
 
 
+def test_json_has_emotion_where_it_was_asked_for() -> None:
+    scores = Emotion(arousal=0.5, dominance=0.25, valence=0.75)
+    words = Emotion(categories=(("calm", 0.9), ("sad", 0.1)))
+    segments = [replace(one, emotion=how) for one, how in zip(TWO, (scores, words), strict=True)]
+    first, second = json.loads(written("json", *segments))["segments"]
+    assert first["emotion"] == {"arousal": 0.5, "dominance": 0.25, "valence": 0.75}
+    assert second["emotion"] == {"categories": {"calm": 0.9, "sad": 0.1}}
+    assert list(second["emotion"]["categories"]) == ["calm", "sad"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "clock"),
     [
@@ -138,7 +151,97 @@ def test_nothing_said() -> None:
 
 def test_extensions_are_distinct() -> None:
     extensions = [form.extension for form in FORMATS.values()]
-    assert sorted(extensions) == [".json", ".srt", ".tsv", ".txt", ".vtt"]
+    assert len(set(extensions)) == len(FORMATS)
+
+
+def with_speakers(*parts: tuple[str | None, Segment]) -> Transcript:
+    segments = tuple(
+        replace(
+            one,
+            id=number,
+            speaker=speaker,
+            words=tuple(replace(each, speaker=speaker) for each in one.words),
+        )
+        for number, (speaker, one) in enumerate(parts, start=1)
+    )
+    heard = (Turn(0.0, 8.02, "SPEAKER_00"), Turn(7.5, 10.5, "SPEAKER_01"))
+    return replace(transcript(*segments), turns=heard, recording="ward round")
+
+
+SPOKEN = with_speakers(
+    ("SPEAKER_00", TWO[0]), ("SPEAKER_01", TWO[1]), (None, segment(11, 12, " x"))
+)
+
+
+def test_text_and_srt_name_the_speaker_of_each_line() -> None:
+    text = FORMATS["text"].render(SPOKEN)
+    assert text == "SPEAKER_00: And so,\nSPEAKER_01: my fellow Americans.\nUNKNOWN: x\n"
+    cues = list(srt.parse(FORMATS["srt"].render(SPOKEN)))
+    assert [cue.content for cue in cues] == text.splitlines()
+
+
+def test_vtt_has_voices() -> None:
+    text = FORMATS["vtt"].render(SPOKEN)
+    assert text.splitlines()[3::3] == [
+        "<v SPEAKER_00>And so,",
+        "<v SPEAKER_01>my fellow Americans.",
+        "x",
+    ]
+    captions = list(webvtt.from_buffer(StringIO(text)))
+    assert [caption.voice for caption in captions] == ["SPEAKER_00", "SPEAKER_01", None]
+    assert captions[0].text == "And so,"
+
+
+def test_tsv_has_a_column_for_speakers_only_where_asked() -> None:
+    assert FORMATS["tsv"].render(SPOKEN) == (
+        "start\tend\tspeaker\ttext\n"
+        "0\t8020\tSPEAKER_00\tAnd so,\n"
+        "8020\t10500\tSPEAKER_01\tmy fellow Americans.\n"
+        "11000\t12000\tUNKNOWN\tx\n"
+    )
+
+
+def test_json_has_speakers_of_segments_and_words_and_the_turns() -> None:
+    one = with_speakers(("SPEAKER_00", segment(0, 1, " a", Word(0, 1, " a", 0.9))), (None, TWO[1]))
+    document = json.loads(FORMATS["json"].render(one))
+    assert [part["speaker"] for part in document["segments"]] == ["SPEAKER_00", "UNKNOWN"]
+    assert document["segments"][0]["words"][0]["speaker"] == "SPEAKER_00"
+    assert document["turns"][1] == {"start": 7.5, "end": 10.5, "speaker": "SPEAKER_01"}
+
+
+def test_rttm_is_read_back_by_pyannote() -> None:
+    text = FORMATS["rttm"].render(SPOKEN)
+    util = pytest.importorskip("pyannote.database.util", reason="airgap-bundler[pyannote]")
+    found = util.load_rttm(StringIO(text))["ward_round"]
+    assert [(span.start, span.end, who) for span, _, who in found.itertracks(yield_label=True)] == [
+        (0.0, 8.02, "SPEAKER_00"),
+        (7.5, 10.5, "SPEAKER_01"),
+    ]
+
+
+def test_diarized_json_is_what_openai_s_own_types_take() -> None:
+    document = json.loads(FORMATS["diarized_json"].render(SPOKEN))
+    read = TranscriptionDiarized.model_validate(document, strict=True)
+    assert (read.duration, read.text) == (9000.0, "And so, my fellow Americans. x")
+    assert [(one.id, one.speaker, one.text) for one in read.segments] == [
+        ("seg_001", "SPEAKER_00", "And so,"),
+        ("seg_002", "SPEAKER_01", "my fellow Americans."),
+        ("seg_003", "UNKNOWN", "x"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["rttm", "diarized_json"])
+def test_a_format_of_speakers_is_no_empty_file_where_nobody_asked(name: str) -> None:
+    assert FORMATS[name].needs_speakers
+    with pytest.raises(UsageError, match=f"format '{name}' says who speaks, and nobody asked"):
+        written(name, *TWO)
+
+
+def test_nobody_heard_is_not_nobody_asked() -> None:
+    silent = replace(transcript(), turns=())
+    assert FORMATS["rttm"].render(silent) == ""
+    assert json.loads(FORMATS["diarized_json"].render(silent))["segments"] == []
+    assert json.loads(FORMATS["json"].render(silent))["turns"] == []
 
 
 # What a model can write: no surrogates and no control characters but breaks and tabs.

@@ -227,3 +227,116 @@ def test_what_is_at_a_step_is_cancelled_after_it(
         threading.Event().wait(0.01)
     assert (work.items, work.closed, work.ended.is_set()) == ([], True, False)
     assert turns.active == 0
+
+
+class Awaiting:
+    """A job of one short step, something aside, and one more step; as diarization is."""
+
+    def __init__(self, turns: Scheduler, name: str, order: "queue.Queue[str]") -> None:
+        self._turns, self._name, self._order = turns, name, order
+        self.gate = threading.Semaphore(0)
+        self.items: queue.Queue[Any] = queue.Queue()
+        self.ended: queue.Queue[Exception | None] = queue.Queue()
+        self.closed = threading.Event()
+
+    def job(self, caller: str) -> Job:
+        return Job(caller, True, self._run(), self.items.put, self.ended.put)
+
+    def _run(self) -> Iterator[Any]:
+        promise = self._turns.aside(self._aside)
+        try:
+            yield "begun"
+            yield promise
+            yield promise.result()
+        finally:
+            promise.cancel()
+            self.closed.set()
+
+    def _aside(self) -> str:
+        self._order.put(self._name)
+        assert self.gate.acquire(timeout=10)
+        return f"done {self._name}"
+
+
+def test_who_waits_for_work_aside_holds_up_nobody(
+    scheduler: Callable[..., Scheduler], order: "queue.Queue[str]"
+) -> None:
+    turns = scheduler(1, 4)
+    waiting = Awaiting(turns, "a", order)
+    turns.submit(waiting.job("a"))
+    assert order.get(timeout=10) == "a"
+    (long,) = works(order, l=3)
+    open_gates(long)
+    turns.submit(long.job("b", long=True))
+    assert long.ended.wait(10), "the only worker for long jobs is free"
+    assert turns.active == 1, "it keeps its place, and its recording with it"
+    waiting.gate.release()
+    assert [waiting.items.get(timeout=10) for _ in range(2)] == ["begun", "done a"]
+    assert waiting.ended.get(timeout=10) is None
+
+
+def test_work_aside_is_done_one_at_a_time_in_the_order_it_came(
+    scheduler: Callable[..., Scheduler], order: "queue.Queue[str]"
+) -> None:
+    turns = scheduler(3, 8)
+    some = [Awaiting(turns, name, order) for name in "abc"]
+    for one in some:
+        turns.submit(one.job("x"))
+        assert one.items.get(timeout=10) == "begun"
+    for one in some:
+        assert order.get(timeout=10) == one._name
+        assert order.empty()
+        one.gate.release()
+        assert one.ended.get(timeout=10) is None
+
+
+def test_an_error_aside_is_the_jobs_own(scheduler: Callable[..., Scheduler]) -> None:
+    turns = scheduler(1, 2)
+
+    def steps() -> Iterator[Any]:
+        promise = turns.aside(lambda: int("x"))
+        yield promise
+        yield promise.result()
+
+    ends: queue.Queue[Exception | None] = queue.Queue()
+    turns.submit(Job("a", False, steps(), nothing, ends.put))
+    assert isinstance(ends.get(timeout=10), ValueError)
+    assert turns.active == 0
+
+
+def test_who_goes_while_waiting_for_work_aside_leaves_at_once(
+    scheduler: Callable[..., Scheduler], order: "queue.Queue[str]"
+) -> None:
+    turns = scheduler(1, 3)
+    first, second = Awaiting(turns, "a", order), Awaiting(turns, "b", order)
+    jobs = [first.job("a"), second.job("b")]
+    for job, one in zip(jobs, (first, second), strict=True):
+        turns.submit(job)
+        assert one.items.get(timeout=10) == "begun"
+    assert order.get(timeout=10) == "a"
+    turns.cancel(jobs[1])
+    assert second.closed.wait(10)
+    turns.cancel(jobs[0])
+    assert first.closed.wait(10)
+    assert turns.active == 0
+    first.gate.release()
+    assert turns.close(10)
+    assert order.empty(), "what nobody waits for is not begun"
+    assert first.ended.empty()
+
+
+def test_closing_tells_who_waits_for_work_aside(
+    scheduler: Callable[..., Scheduler], order: "queue.Queue[str]"
+) -> None:
+    turns = scheduler(1, 3)
+    first, second = Awaiting(turns, "a", order), Awaiting(turns, "b", order)
+    for one in (first, second):
+        turns.submit(one.job("x"))
+        assert one.items.get(timeout=10) == "begun"
+    assert order.get(timeout=10) == "a"
+    turns.abandon()
+    assert all(isinstance(one.ended.get(timeout=10), StoppedError) for one in (first, second))
+    assert not turns.close(0.05), "what is being done aside cannot be stopped, and that is said"
+    first.gate.release()
+    assert turns.close(10)
+    assert order.empty()

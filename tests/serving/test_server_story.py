@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 import runtime
 from airgap.errors import AirgapError, UsageError
 from runtime.engine.scheduler import StoppedError
+from runtime.engine.speakers import choosing
+from runtime.engine.speakers.diarizer import SpeakerHints
+from runtime.engine.transcript import Turn
 from runtime.server import errors
 from runtime.server.errors import ApiError
 from runtime.server.languages import NAMES, name_of
@@ -101,3 +105,26 @@ def test_the_engine_in_three_lines(site: Any, jfk: Path) -> None:
     assert (model.name, model.bundle, model.languages) == ("tiny.en", "demo-1.0.0", ("en",))
     with pytest.raises(UsageError, match="expected 'ward' mounted in"):
         runtime.open("ward", root=site.place.root)
+
+
+@pytest.mark.heavy
+def test_speakers_from_python(
+    speaking_site: Any, jfk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data/speakers"))
+    scripted = replace(choosing.BACK_ENDS[0], library="json", module="scripted_diarizer")
+    monkeypatch.setattr(choosing, "BACK_ENDS", (scripted,))
+    root = speaking_site.place.root
+    model = runtime.open("speaking", root=root, diarization="auto")
+    assert model.diarize(jfk) == (Turn(0, 4, "SPEAKER_00"), Turn(4, 11, "SPEAKER_01"))
+    transcript = model.transcribe(jfk, speakers=SpeakerHints(number=2))
+    assert transcript.turns == model.diarize(jfk)
+    assert {part.speaker for part in transcript.segments} == {"SPEAKER_00", "SPEAKER_01"}
+    assert model.transcribe(jfk).turns is None
+    with pytest.raises(UsageError, match="expected a number, or bounds"):
+        model.diarize(jfk, SpeakerHints(number=2, at_most=2))
+    with pytest.raises(UsageError, match="cannot tell speakers apart"):
+        runtime.open("speaking", root=root, diarization="nemo")
+    deaf = runtime.open("speaking", root=root)
+    with pytest.raises(UsageError, match="opened without diarization"):
+        deaf.transcribe(jfk, speakers=SpeakerHints())

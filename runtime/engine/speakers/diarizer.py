@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from airgap.errors import UsageError
-from runtime.engine.audio import Samples
 from runtime.engine.transcript import Turn
+
+if TYPE_CHECKING:  # hints are checked before the network is left, when nothing heavy may be there
+    from runtime.engine.audio import Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,9 @@ class SpeakerHints:
                 raise UsageError(f"speakers ({name}): expected 1 or more, found {value}")
         if self.number is not None and (self.at_least, self.at_most) != (None, None):
             raise UsageError("speakers: expected a number, or bounds, found both")
-        if None not in (self.at_least, self.at_most) and self.at_least > self.at_most:  # type: ignore[operator]
+        if self.at_least is None or self.at_most is None:
+            return
+        if self.at_least > self.at_most:
             raise UsageError(
                 f"speakers: the least, {self.at_least}, is above the most, {self.at_most}"
             )

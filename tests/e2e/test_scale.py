@@ -1,0 +1,82 @@
+"""Bundles above 2 and 4 GiB, as sparse files: the last byte counts, and memory stays flat.
+
+The class is RAUC's CVE-2026-34155: a bundle above 2 GiB of which only the first bytes were checked.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airgap import volume_names
+
+pytestmark = pytest.mark.heavy
+
+SPARSE = Path(__file__).parents[2] / "benchmarks/sparse.py"
+GIB = 1 << 30
+PEAK = 300_000_000
+"""Bytes that `airgap verify` may hold, of any bundle: some 50 MB on two cores."""
+
+
+@pytest.fixture(scope="module")
+def write() -> Any:
+    """Writes a sparse bundle."""
+    spec = importlib.util.spec_from_file_location("sparse", SPARSE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.write
+
+
+def verify(bundle: Path) -> tuple[int, str, int]:
+    """Exit code, stderr and peak of the real command, in bytes."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "airgap", "verify", bundle, "--integrity-only"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process.stderr as stream:
+        said = stream.read()
+    _pid, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, said, usage.ru_maxrss * 1024
+
+
+def flip_last(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        byte = stream.read(1)[0]
+        stream.seek(-1, os.SEEK_END)
+        stream.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("size", "each"),
+    [(2 * GIB + 5, None), (4 * GIB + 5, None), (4 * GIB + 5, 4 * GIB - 1)],
+    ids=["above 2 GiB", "above 4 GiB", "above 4 GiB, in volumes for FAT32"],
+)
+def test_the_last_byte_of_a_large_bundle_counts(
+    tmp_path: Path, write: Any, size: int, each: int | None
+) -> None:
+    first = write(tmp_path / "sparse-1.0.0.tar.zst", size, each)
+    files = volume_names.locate(first).in_order()
+    assert len(files) == (2 if each else 1)
+    assert sum(path.stat().st_size for path in files) > size
+    code, said, peak = verify(first)
+    assert code == 4, said
+    assert peak < PEAK
+    flip_last(files[-1])
+    code, said, _peak = verify(first)
+    assert code == 3
+    assert f"frame {2 + size // (4 << 20) - 1} (bytes " in said
+    if each:
+        assert "in 'sparse-1.0.0.tar.zst.002'" in said

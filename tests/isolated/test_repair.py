@@ -1,0 +1,347 @@
+"""Repair of real damage by a real PAR2 program, confined; what it makes is not trusted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from airgap import confined, recovery, repair, volume_names
+from airgap.errors import AirgapError, UsageError
+
+SIZE = 2_000_000
+
+
+@pytest.fixture
+def split(bundle, tmp_path):
+    """The bundle in three volumes with recovery data of 50 %, in a folder of its own."""
+    return with_recovery(bundle, tmp_path / "split", SIZE, 50)
+
+
+def with_recovery(bundle, folder, size, percent):
+    folder.mkdir()
+    data = bundle.read_bytes()
+    if size is None:
+        (folder / bundle.name).write_bytes(data)
+    else:
+        for number, at in enumerate(range(0, len(data), size), start=1):
+            (folder / f"{bundle.name}.{number:03}").write_bytes(data[at : at + size])
+    recovery.make(volume_names.locate(folder), percent)
+    return folder
+
+
+def flip(path, at):
+    with path.open("r+b") as stream:
+        stream.seek(at)
+        byte = stream.read(1)[0]
+        stream.seek(at)
+        stream.write(bytes([byte ^ 1]))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def damage(split, how):
+    volumes = sorted(split.glob("*.00?"))
+    match how:
+        case "a flipped bit":
+            flip(volumes[1], 1_000_000)
+        case "a damaged head":
+            flip(volumes[0], 100)
+        case "a damaged table":
+            flip(volumes[0], 65_600)
+        case "a volume cut short":
+            os.truncate(volumes[0], 1_500_000)
+        case "the last volume gone":
+            volumes[2].unlink()
+        case "a volume gone":
+            volumes[1].unlink()
+        case "swapped volumes":
+            volumes[0].rename(split / "x")
+            volumes[1].rename(volumes[0])
+            (split / "x").rename(volumes[1])
+        case "no index":
+            flip(volumes[1], 1_000_000)
+            next(split.glob("*.tar.zst.par2")).unlink()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "a flipped bit",
+        "a damaged head",
+        "a damaged table",
+        "a volume cut short",
+        "the last volume gone",
+        "a volume gone",
+        "swapped volumes",
+    ],
+)
+def test_damage_is_mended_in_place(host, split, how):
+    before = contents(split)
+    damage(split, how)
+    assert host.airgap("verify", split).code == 3
+    said = host.airgap("repair", split)
+    assert said.code == 0, said.err
+    assert "ward-1.0.0: verified" in said.out
+    assert "repaired" in said.out
+    assert contents(split) == before
+
+
+def test_the_index_is_not_needed(host, split):
+    damage(split, "no index")
+    said = host.airgap("repair", split)
+    assert said.code == 0, said.err
+
+
+def test_a_bundle_in_one_file(host, bundle, tmp_path):
+    folder = with_recovery(bundle, tmp_path / "one", None, 10)
+    flip(folder / bundle.name, -1_000_000 + bundle.stat().st_size)
+    said = host.airgap("repair", folder, "--json")
+    assert said.code == 0, said.err
+    assert said.document["authenticated"] is True
+    assert said.document["repaired"] == [str(folder / bundle.name)]
+    (where,) = said.document["damaged"]
+    assert where["file"] == bundle.name
+    assert where["start"] <= bundle.stat().st_size - 1_000_000 <= where["end"]
+    assert (folder / bundle.name).read_bytes() == bundle.read_bytes()
+
+
+def test_into_another_folder_where_the_medium_is_write_protected(host, split, tmp_path):
+    damage(split, "a flipped bit")
+    before = contents(split)
+    said = host.airgap("repair", split, "--out", tmp_path / "mended")
+    assert said.code == 0, said.err
+    assert contents(split) == before
+    assert [one.name for one in (tmp_path / "mended").iterdir()] == ["bundle"]
+    assert host.airgap("verify", tmp_path / "mended" / "bundle").code == 0
+    said = host.airgap("repair", split, "--out", tmp_path / "mended")
+    assert said.code == 2
+    assert "is there already" in said.err
+
+
+def test_nothing_to_repair(host, split):
+    before = contents(split)
+    said = host.airgap("repair", split)
+    assert said.code == 0
+    assert said.out == "ward-1.0.0: verified\n"
+    assert contents(split) == before
+
+
+def test_without_recovery_data_it_says_what_to_copy_again(host, split, snapshot):
+    for path in split.glob("*.par2"):
+        path.unlink()
+    damage(split, "a flipped bit")
+    before = snapshot(split)
+    said = host.airgap("repair", split)
+    assert said.code == 3
+    assert "there is no recovery data: bundle.tar.zst.001, bytes " in said.err
+    assert "next: copy again: bundle.tar.zst.001, bundle.tar.zst.002" in said.err
+    assert snapshot(split) == before
+
+
+def test_too_much_damage_is_refused_and_nothing_changes(host, split, snapshot):
+    damage(split, "a volume gone")
+    damage_all = sorted(split.glob("*.00?"))
+    os.truncate(damage_all[0], 100_000)
+    before = snapshot(split)
+    said = host.airgap("repair", split, "--json")
+    assert said.code == 3
+    assert "than its recovery data can mend" in said.err
+    assert said.document["rule"] == "recovery.insufficient"
+    assert "bundle.tar.zst.002" in said.err
+    assert snapshot(split) == before
+
+
+def test_damaged_recovery_data_is_refused(host, split, snapshot):
+    damage(split, "a flipped bit")
+    for path in split.glob("*.par2"):
+        path.write_bytes(b"\0" * 5000)
+    before = snapshot(split)
+    said = host.airgap("repair", split, "--json")
+    assert said.code == 3
+    assert said.document["rule"] == "recovery.damaged"
+    assert snapshot(split) == before
+
+
+def test_on_a_machine_without_trust_it_is_not_called_authentic(host, split, tmp_path):
+    damage(split, "a flipped bit")
+    said = host.airgap("repair", split, "--root", tmp_path / "nobody")
+    assert said.code == 4
+    assert "NOT AUTHENTICATED" in said.out
+    assert not (tmp_path / "nobody").exists()
+
+
+def test_recovery_data_of_a_strangers_bundle_ends_in_a_refusal(host, write, split, bob, tmp_path):
+    """Whoever brings the recovery data decides what comes out; the verdict decides about that."""
+    strange = with_recovery(write("strange", people=(bob,)), tmp_path / "strange", SIZE, 50)
+    for path in list(strange.iterdir()):
+        path.rename(strange / path.name.replace("strange", "bundle"))
+    damage(split, "a flipped bit")
+    for path in split.glob("*.par2"):
+        path.unlink()
+    for path in strange.glob("*.par2"):
+        shutil.copyfile(path, split / path.name)
+    before = contents(split)
+    said = host.airgap("repair", split)
+    assert said.code == 3
+    assert contents(split) == before
+
+
+def test_recovery_data_that_names_other_files_is_refused(host, bundle, tmp_path, snapshot):
+    """It lists a file that is not the bundle's: made by the real program, over one more file."""
+    folder = with_recovery(bundle, tmp_path / "one", None, 10)
+    for path in folder.glob("*.par2"):
+        path.unlink()
+    (folder / "evil").write_bytes(b"evil" * 100)
+    program = [str(recovery.program()), "create", "-q", "-q", f"-B{folder}", "-b100", "-c60"]
+    index = folder / f"{bundle.name}.par2"
+    files = [str(folder / bundle.name), str(folder / "evil")]
+    subprocess.run([*program, f"-a{index}", "--", *files], check=True)
+    (folder / "evil").unlink()
+    flip(folder / bundle.name, 2_000_000)
+    before = snapshot(folder)
+    said = host.airgap("repair", folder)
+    assert said.code == 3
+    assert "makes files that are not its: 'evil'" in said.err
+    assert snapshot(folder) == before
+
+
+def test_signing_makes_recovery_data_anew(host, split):
+    """That of the old head would take the signature away again."""
+    assert host.airgap("keygen", "carol", "--unencrypted").code == 0
+    names = {path.name for path in split.glob("*.par2")}
+    assert host.airgap("sign", split, "--key", "carol").code == 0
+    assert names == {path.name for path in split.glob("*.par2")}
+    signed = contents(split)
+    damage(split, "a damaged head")
+    said = host.airgap("repair", split)
+    assert said.code == 0, said.err
+    assert contents(split) == signed
+
+
+def test_the_same_bundle_gives_the_same_recovery_data(split):
+    before = contents(split)
+    recovery.renew(volume_names.locate(split))
+    assert contents(split) == before
+
+
+@pytest.mark.parametrize("percent", [1, 7, 100])
+def test_the_amount_is_found_again(bundle, tmp_path, percent):
+    folder = with_recovery(bundle, tmp_path / "p", SIZE, percent)
+    assert recovery.percent_beside(volume_names.locate(folder)) == percent
+
+
+def test_no_recovery_data_over_several_folders(split, tmp_path):
+    (tmp_path / "b").mkdir()
+    volume = next(split.glob("*.003"))
+    volume.rename(tmp_path / "b" / volume.name)
+    with pytest.raises(UsageError, match="spread over several"):
+        recovery.make(volume_names.locate(split, [tmp_path / "b"]), 5)
+
+
+def test_a_sector_that_cannot_be_read_is_left_out(split, host, monkeypatch):
+    """A failing stick gives an error for one place and the rest all the same."""
+    real, bad = os.pread, 1_234_567
+
+    def failing(descriptor, size, at):
+        name = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - a descriptor's
+        if name.endswith(".002") and ".tmp/" not in name and at <= bad < at + size:
+            raise OSError(5, "Input/output error")
+        return real(descriptor, size, at)
+
+    damage(split, "a flipped bit")
+    monkeypatch.setattr(os, "pread", failing)
+    said = host.airgap("repair", split)
+    assert said.code == 0, said.err
+
+
+# --- the confinement -----------------------------------------------------------------------------
+
+
+def confined_python(tmp_path, code, most=1 << 20):
+    """Run Python as the confined program; the venv's prefix is a place that it may read."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir(exist_ok=True)
+    script = scratch / "script.py"
+    script.write_text(code)
+    program = Path(sys.executable).resolve()
+    prefix = Path(sys.base_prefix)
+    return confined.run(program, ["-I", "-S", str(script)], scratch, prefix, most)
+
+
+def test_it_writes_into_its_scratch_folder(tmp_path):
+    assert confined_python(tmp_path, "open('inside', 'w').write('x')") == 0
+    assert (tmp_path / "scratch" / "inside").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open({outside!r} + '/new', 'w')",
+        "open({outside!r} + '/there', 'r+')",
+        "open({outside!r} + '/there')",
+        "import os; os.truncate({outside!r} + '/there', 0)",
+        "import os; os.unlink({outside!r} + '/there')",
+        "import os; os.rename({outside!r} + '/there', 'mine')",
+        "import os; os.link({outside!r} + '/there', 'mine')",
+        "import os; os.mkdir({outside!r} + '/folder')",
+        "import os; os.symlink({outside!r} + '/there', 'link'); open('link', 'w')",
+        "open('large', 'wb').write(bytes(2 << 20))",
+    ],
+)
+def test_nothing_outside_is_written_or_read(tmp_path, code):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "there").write_text("mine")
+    assert confined_python(tmp_path, code.format(outside=str(outside))) == 1
+    assert contents(outside) == {"there": b"mine"}
+
+
+def test_it_connects_to_nothing(tmp_path):
+    code = "import socket; socket.create_connection(('127.0.0.1', 1), 1)"
+    script = f"""
+try:
+    {code}
+except PermissionError:
+    raise SystemExit(7)
+"""
+    assert confined_python(tmp_path, script) == 7
+
+
+def test_what_cannot_be_confined_is_not_run(tmp_path):
+    with pytest.raises(AirgapError, match="cannot be confined here") as caught:
+        confined.run(Path("/bin/true"), [], tmp_path, tmp_path / "no such folder", 1)
+    assert "Landlock" in caught.value.hint
+
+
+def test_a_repair_that_does_not_fit_is_told_before_it_starts(host, split, monkeypatch, snapshot):
+    damage(split, "a flipped bit")
+    before = snapshot(split)
+    monkeypatch.setattr(repair.shutil, "disk_usage", lambda _at: SimpleNamespace(free=1_000_000))
+    said = host.airgap("repair", split)
+    assert said.code == 1
+    assert "not enough space" in said.err
+    assert "next: --out FOLDER" in said.err
+    assert snapshot(split) == before
+
+
+def test_without_a_program_it_says_what_to_install(split, monkeypatch):
+    monkeypatch.setattr(recovery.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(recovery.shutil, "which", lambda _name: None)
+    with pytest.raises(UsageError, match="needs a PAR2 program") as caught:
+        recovery.program()
+    assert "airgap-bundler[recovery]" in caught.value.hint
+
+
+def test_damage_is_told_in_each_files_own_bytes(split):
+    damage(split, "a flipped bit")
+    ranges = repair.survey(volume_names.locate(split)).ranges
+    assert [one.file[-3:] for one in ranges] == ["001", "002", "003"]  # one frame, in all three
+    assert [(one.start, one.end) for one in ranges[1:2]] == [(0, SIZE - 1)]

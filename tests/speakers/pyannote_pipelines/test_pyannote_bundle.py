@@ -1,0 +1,316 @@
+"""The whole way of a pyannote pipeline: locked, scanned, loaded, packed, mounted, and heard."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundler.catalog import CATALOG, entry_for
+from bundler.lock import Lock, LockedFile, LockedModel, lock_path
+from bundler.profile import Profile
+from bundler.sources.local import Local
+
+pytestmark = [pytest.mark.speakers, pytest.mark.heavy]
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+PIPELINE_3_1 = "speaker-diarization-3.1"
+PROFILE = """\
+profile: 1
+name: {name}
+description: Whisper tiny.en, with speakers by pyannote
+device: cpu
+diarization: pyannote
+models:
+- asr: tiny.en
+"""
+NAMES = {
+    "$model/segmentation": "pyannote/segmentation-3.0",
+    "$model/embedding": "pyannote/wespeaker-voxceleb-resnet34-LM",
+    "    plda: $model/plda\n": "",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A builder's machine with a profile, its lock, and the models in folders beside them."""
+
+    place: Any
+    profile: Path
+    lock: Lock
+
+    def build(self, *options: str) -> Any:
+        passphrase = ("--passphrase-file", self.place.passphrase)
+        return self.place.airgap("build", self.profile, "--key", "alice", *passphrase, *options)
+
+    @property
+    def bundle(self) -> Path:
+        title = f"{self.lock.name}-{self.lock.version}"
+        return self.place.folder / title / f"{title}.tar.zst"
+
+
+MakeSite = Callable[[str, Mapping[str, Path]], Site]
+
+
+@pytest.fixture(scope="session")
+def make_site(
+    demo_lock: Lock, demo_files: Any, demo_site: Any, tmp_path_factory: Any, sha256_of: Any
+) -> MakeSite:
+    """Makes a site of tiny.en and models of the catalog, each from a folder."""
+    assert demo_files
+
+    def made(name: str, models: Mapping[str, Path]) -> Site:
+        folder = tmp_path_factory.mktemp(name)
+        place = type(demo_site.place)(folder)
+        place.passphrase.write_text("correct horse battery staple\n")
+        shutil.copytree(demo_site.place.keys, place.keys)
+        text = PROFILE.format(name=name)
+        for model in models:
+            text += f"- {_entry(model).role}: {model}\n"
+        profile = folder / "site.yaml"
+        profile.write_text(text)
+        locked = [one for one in demo_lock.models if one.role == "asr"]
+        for model, files in models.items():
+            locked.append(_locked(model, files, sha256_of))
+        sha256 = Profile.parse(text.encode(), "p").sha256
+        lock = Lock(name, "1.0.0", 1, "2026-01-02T03:04:05Z", sha256, tuple(locked))
+        lock_path(profile).write_bytes(lock.to_bytes())
+        return Site(place, profile, lock)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def sha256_of() -> Callable[[Path], str]:
+    import hashlib
+
+    return lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _entry(model: str) -> Any:
+    return CATALOG.get(model) or entry_for("diarization", model, "pyannote")
+
+
+def _locked(model: str, folder: Path, sha256_of: Callable[[Path], str]) -> LockedModel:
+    entry = _entry(model)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return LockedModel(
+        id=entry.name,
+        role=entry.role,
+        engine=entry.engine,
+        repository=entry.repository,
+        commit=COMMIT,
+        licence="MIT",
+        gated=False,
+        sources=(Local(str(folder)),),
+        files=tuple(
+            LockedFile(str(path.relative_to(folder)), path.stat().st_size, sha256_of(path))
+            for path in paths
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def parts(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """`tiny` as pyannote publishes the 3.1 pipeline: in four repositories."""
+    folder = tmp_path_factory.mktemp("published")
+    config = (tiny / "config.yaml").read_text()
+    for old, new in NAMES.items():
+        assert old in config
+        config = config.replace(old, new)
+    (folder / "pipeline").mkdir()
+    (folder / "pipeline/config.yaml").write_text(config)
+    for part in ("segmentation", "embedding"):
+        shutil.copytree(tiny / part, folder / part)
+        (folder / part / "config.yaml").write_text("model: {sample_rate: 16000}\n")
+    shutil.copytree(tiny / "plda", folder / "community/plda")
+    return {
+        PIPELINE_3_1: folder / "pipeline",
+        "segmentation-3.0": folder / "segmentation",
+        "wespeaker-voxceleb-resnet34-lm": folder / "embedding",
+        "community-1-plda": folder / "community",
+    }
+
+
+@pytest.fixture(scope="session")
+def built_3_1(make_site: MakeSite, parts: dict[str, Path]) -> Site:
+    site = make_site("three-one", parts)
+    done = site.build()
+    assert done.code == 0, done.err
+    for model in parts:
+        assert f"Loaded offline: {model} (pyannote" in done.err
+    return site
+
+
+def mounted(site: Site, demo_site: Any, folder: Path) -> Any:
+    host = type(site.place)(folder)
+    shutil.copytree(site.place.keys, host.keys)
+    host.trust("alice", demo_site.fingerprint)
+    done = host.airgap("mount", site.bundle)
+    assert done.code == 0, done.err
+    return host
+
+
+def test_3_1_from_mount_to_turns_where_there_is_no_network(
+    built_3_1: Site,
+    demo_site: Any,
+    two_people: tuple[Path, Path],
+    empty_network: list[str],
+    tmp_path: Path,
+) -> None:
+    host = mounted(built_3_1, demo_site, tmp_path)
+    shutil.rmtree(tmp_path / "keys")
+    home = tmp_path / "home"
+    home.mkdir()
+    recording = tmp_path / "three.wav"
+    _cut(two_people[0], recording, seconds=3)
+    done = subprocess.run(
+        [
+            *empty_network,
+            *(sys.executable, "-m", "airgap", "transcribe", str(recording)),
+            *("--diarization", "pyannote", "--format", "rttm"),
+        ],
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "AIRGAP_ROOT": str(host.root)},
+        capture_output=True,
+        text=True,
+        timeout=580,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Speakers are told apart by pyannote: " in done.stderr
+    speakers = {line.split()[7] for line in done.stdout.splitlines()}
+    assert speakers == {"SPEAKER_00", "SPEAKER_01"}
+    kept = {path.relative_to(home).parts[:2] for path in home.rglob("*") if path.is_file()}
+    assert kept <= {(".cache", "matplotlib")}, "a list of fonts, by a library of pyannote's"
+
+
+PLAIN = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import torch
+from pyannote.audio import Pipeline
+noise = {"waveform": torch.randn(1, 32000), "sample_rate": 16000}
+heard = Pipeline.from_pretrained(sys.argv[1])(noise)
+print(*heard.speaker_diarization.labels())
+"""
+
+
+def test_3_1_after_a_plain_untar_with_pyannote_alone(
+    built_3_1: Site, foreign: Callable[[str], str], tmp_path: Path
+) -> None:
+    subprocess.run([foreign("tar"), "--zstd", "-xf", built_3_1.bundle], cwd=tmp_path, check=True)
+    folder = tmp_path / "diarization" / PIPELINE_3_1
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+        "PYANNOTE_METRICS_ENABLED": "0",
+    }
+    # By its folder; and by its name, through the hub's own cache layout.
+    for name, home in ((str(folder), "nowhere"), (f"pyannote/{PIPELINE_3_1}", "hf")):
+        done = subprocess.run(
+            [sys.executable, "-c", PLAIN, name],
+            env={**environment, "HF_HOME": str(tmp_path / home)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == ["SPEAKER_00", "SPEAKER_01"]
+
+
+def test_the_officer_sees_the_derived_configuration(built_3_1: Site) -> None:
+    manifest = json.loads((built_3_1.bundle.parent / "manifest.json").read_text())
+    [derived] = [one for one in manifest["derived"] if one["rule"] == "pyannote-local-pipeline"]
+    assert derived["path"] == f"diarization/{PIPELINE_3_1}/config.yaml"
+    assert len(derived["sources"]) == 4
+    assert manifest["features"] == {"diarization_enabled": True}
+    assert manifest["dry_load"] == {"verdict": "loaded", "exempt": []}
+
+
+def test_a_part_that_does_not_load_is_never_signed(
+    make_site: MakeSite, parts: dict[str, Path], tmp_path: Path
+) -> None:
+    """Two arrays that are sound, and no PLDA."""
+    broken = shutil.copytree(parts["community-1-plda"], tmp_path / "broken")
+    shutil.copyfile(broken / "plda/plda.npz", broken / "plda/xvec_transform.npz")
+    site = make_site("broken", {**parts, "community-1-plda": broken})
+    others = ("diarization", "segmentation", "speaker-embedding")
+    done = site.build(*(f"--skip-dry-load={role}" for role in others))
+    assert done.code == 1, done.err
+    assert "community-1-plda would not load on the isolated host" in done.err
+    assert not site.bundle.exists()
+
+
+def test_a_pipeline_without_its_plda_is_never_signed(
+    make_site: MakeSite, parts: dict[str, Path]
+) -> None:
+    site = make_site("no-plda", {name: parts[name] for name in parts if name != "community-1-plda"})
+    done = site.build()
+    assert done.code == 2
+    assert "would reach for a hub: its 'plda' is none" in done.err
+    assert "- plda: community-1-plda" in done.err
+    assert not site.bundle.exists()
+
+
+@pytest.fixture
+def real(
+    make_site: MakeSite, borrowed: Path, architectures: Path, monkeypatch: pytest.MonkeyPatch
+) -> Site:
+    """A bundle of real weights, whose models the processes of this test can import."""
+    monkeypatch.setenv("PYTHONPATH", str(architectures))
+    site = make_site("borrowed", {"community-1": borrowed})
+    done = site.build()
+    assert done.code == 0, done.err
+    return site
+
+
+def test_real_weights_say_who_said_what(
+    real: Site, two_people: tuple[Path, Path], demo_site: Any, tmp_path: Path
+) -> None:
+    """By the command, from a mount: most words go to whoever says them by pyannote's own RTTM."""
+    host = mounted(real, demo_site, tmp_path)
+    options = ("--diarization", "pyannote", "--speakers", "2", "--format", "json")
+    options += ("--word-timestamps",)
+    heard = host.airgap("transcribe", two_people[0], *options)
+    assert heard.code == 0, heard.err
+    words = [word for part in json.loads(heard.out)["segments"] for word in part.get("words", [])]
+    assert len(words) > 40
+    said = [line.split() for line in two_people[1].read_text().splitlines()]
+    right = max(
+        sum(
+            any(
+                who == mapping[word["speaker"]]
+                and float(start) <= (word["start"] + word["end"]) / 2 <= float(start) + float(span)
+                for _, _, _, start, span, _, _, who, *_ in said
+            )
+            for word in words
+            if word["speaker"] in mapping
+        )
+        for mapping in _mappings({line[7] for line in said})
+    )
+    assert right / len(words) > 0.85
+
+
+def _mappings(people: set[str]) -> list[dict[str, str]]:
+    first, second = sorted(people)
+    labels = ("SPEAKER_00", "SPEAKER_01")
+    return [dict(zip(labels, order, strict=True)) for order in ((first, second), (second, first))]
+
+
+def _cut(source: Path, target: Path, seconds: int) -> None:
+    import wave
+
+    with wave.open(str(source)) as whole, wave.open(str(target), "wb") as part:
+        part.setparams(whole.getparams())
+        part.writeframes(whole.readframes(seconds * whole.getframerate()))
