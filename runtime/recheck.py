@@ -17,13 +17,11 @@ from airgap.parallel import in_order
 from runtime.folders import Folder
 from runtime.generation import HEAD, INVENTORY, MANIFEST, RECORD, Generation
 
-OURS: Final = frozenset({HEAD, MANIFEST, RECORD, INVENTORY})
+_OURS: Final = frozenset({HEAD, MANIFEST, RECORD, INVENTORY})
 """Files of a generation that are no file of its manifest."""
 
 _NAMED_DEFECTS: Final = 8
 """How many defects an error names; a failing disk can have thousands."""
-
-MEND: Final = "airgap repair --mounted BUNDLE, with the bundle that was mounted"
 
 
 def damaged(
@@ -45,23 +43,22 @@ def damaged(
     return found
 
 
-def strangers(one: Generation, below: str = "") -> list[str]:
-    """What lies in a generation, or in one of its folders, and was signed by nobody, sorted."""
-    signed = {file.path for file in one.manifest.files} | OURS
-    with one.folder.inside(below, make=False) as folder:
-        return sorted(_unsigned(folder, f"{below}/" if below else "", signed))
+def require_signed(
+    one: Generation,
+    files: tuple[File, ...],
+    artifact: str | None = None,
+    advance: Advance = quietly,
+) -> None:
+    """Raise DamagedError where something in a generation is not what was signed: all of it.
 
-
-def require_whole(one: Generation, advance: Advance = quietly) -> None:
-    """Raise DamagedError where anything in a generation is not what was signed: all of it."""
-    found = damaged(one, one.manifest.files, advance)
-    wrong = [f"'{file.path}' {why}" for file, why in found.items()]
-    wrong += [f"'{path}' was signed by nobody" for path in strangers(one)]
-    refuse(one, wrong)
-
-
-def refuse(one: Generation, wrong: list[str]) -> None:
-    """Raise DamagedError where something is wrong with a generation."""
+    Args:
+        one: the generation.
+        files: of its manifest, to be compared.
+        artifact: look for strangers in this one's folder alone; None: in the whole tree.
+        advance: told the bytes that are done.
+    """
+    wrong = [f"'{path}' was signed by nobody" for path in _strangers(one, artifact)]
+    wrong += [f"'{file.path}' {why}" for file, why in damaged(one, files, advance).items()]
     if not wrong:
         return
     more = f", and {len(wrong) - _NAMED_DEFECTS} more" if len(wrong) > _NAMED_DEFECTS else ""
@@ -69,8 +66,20 @@ def refuse(one: Generation, wrong: list[str]) -> None:
         f"'{one.folder.path}' is not what was signed as '{one.statement.title}': "
         f"{'; '.join(sorted(wrong)[:_NAMED_DEFECTS])}{more}",
         rule="mount.digest",
-        hint=MEND,
+        hint="airgap repair --mounted BUNDLE, with the bundle that was mounted; remove what nobody "
+        "signed",
     )
+
+
+def _strangers(one: Generation, artifact: str | None) -> list[str]:
+    """What lies in a generation, or in the folder of an artifact, and was signed by nobody."""
+    signed = {file.path for file in one.manifest.files} | _OURS
+    below = next((found.path for found in one.manifest.artifacts if found.id == artifact), "")
+    try:
+        with one.folder.inside(below, make=False) as folder:
+            return sorted(_unsigned(folder, f"{below}/" if below else "", signed))
+    except AirgapError:  # the folder is missing: its files are told to be
+        return []
 
 
 def _defect(tree: Folder, file: File) -> str | None:

@@ -90,6 +90,6 @@ def rollback(root: Folder, one: Generation, advance: Advance = quietly) -> None:
     Raises:
         DamagedError: it is not what was signed; what is current stays.
     """
-    recheck.require_whole(one, advance)
+    recheck.require_signed(one, one.manifest.files, advance=advance)
     with root.inside(f"{MOUNTS}/{one.statement.name}", make=False) as name, lineage.swept(name):
         lineage.point(name, one.number)
