@@ -20,6 +20,10 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+_NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+"""What link(2) answers where there is no second name to be had. EPERM, too, for a file of another
+owner's under fs.protected_hardlinks: then a copy is as right."""
+
 
 class Folder:
     """One open folder. Names are single path parts unless a method says otherwise.
@@ -58,9 +62,10 @@ class Folder:
             for part in PurePosixPath(relative).parts:
                 path /= part
                 try:
-                    if make:
-                        _make(part, descriptor)
+                    made = make and _make(part, descriptor)
                     inner = os.open(part, _FOLDER, dir_fd=descriptor)
+                    if made:  # others read the store, whatever this process's umask
+                        os.fchmod(inner, 0o755)
                 except OSError as error:
                     raise _cannot("use", path, error) from error
                 os.close(descriptor)
@@ -115,11 +120,16 @@ class Folder:
         return sorted({lock[4] for lock in locks if lock[5].endswith(f":{inode}")} - own)
 
     def create(self, name: str, mode: int = 0o444) -> int:
-        """A descriptor of a new file, for writing. Raises AirgapError where the name is taken."""
+        """A descriptor of a new file, for writing. Raises AirgapError where the name is taken.
+
+        Its mode is that which is asked for, whatever the umask: others read the store too.
+        """
         try:
-            return os.open(name, _NEW_FILE, mode, dir_fd=self.descriptor)
+            descriptor = os.open(name, _NEW_FILE, mode, dir_fd=self.descriptor)
+            os.fchmod(descriptor, mode)
         except OSError as error:
             raise _cannot("write", self.path / name, error) from error
+        return descriptor
 
     def write(self, name: str, content: bytes, mode: int = 0o444) -> None:
         """A new small file, durable."""
@@ -199,8 +209,11 @@ class Folder:
         except OSError as error:
             raise _cannot("write", self.path / name, error) from error
 
-    def link(self, name: str, target: Folder, new_name: str) -> None:
-        """A second name, in another folder, for a file of this one."""
+    def link(self, name: str, target: Folder, new_name: str) -> bool:
+        """Give a file of this folder a second name in another; whether the file system can.
+
+        FAT, exFAT and some network shares have no hard links; ext4 has 65000 of a file.
+        """
         try:
             os.link(
                 name,
@@ -210,7 +223,10 @@ class Folder:
                 follow_symlinks=False,
             )
         except OSError as error:
+            if error.errno in _NO_LINK:
+                return False
             raise _cannot("link", target.path / new_name, error) from error
+        return True
 
     def remove(self, name: str) -> None:
         """Remove a file, a link, or a folder with all that is in it, following no link."""
@@ -242,12 +258,14 @@ class Folder:
         os.fsync(self.descriptor)
 
 
-def _make(part: str, descriptor: int) -> None:
+def _make(part: str, descriptor: int) -> bool:
+    """Make a folder; whether it was not there."""
     try:
         os.mkdir(part, 0o755, dir_fd=descriptor)
     except FileExistsError:
-        return
+        return False
     os.fsync(descriptor)
+    return True
 
 
 def _cannot(do: str, path: Path, error: OSError) -> AirgapError:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from airgap import base
 from airgap.accepted import AcceptedFile
-from airgap.console import Advance, quietly
+from airgap.console import Advance, console, human_size, quietly
 from airgap.errors import AirgapError
 from airgap.manifest import Manifest
 from airgap.strict_json import to_time
@@ -61,7 +61,7 @@ def mount(
     store = Store(root)
     missing = store.missing(bundle.manifest.files)
     _check_base(root, bundle.manifest, missing)
-    store.check_space(sum(missing.values()))
+    store.check_space(sum(missing.values()) + _copies(store, root, bundle.manifest))
     with store.staging() as staging:
         for file, pieces in bundle.contents(advance):
             if missing.pop(file.sha256, None) is not None:
@@ -70,6 +70,18 @@ def mount(
     _build_and_switch(root, store, verified, now)
     accepted.raise_to(bundle.statement, now)
     return root.path / MOUNTS / bundle.statement.name / CURRENT
+
+
+def _copies(store: Store, root: Folder, manifest: Manifest) -> int:
+    """Bytes that the tree takes beside the store: none, where it can be made of links."""
+    if store.links():
+        return 0
+    size = sum(file.size for file in manifest.files)
+    console.warn(
+        f"the file system of '{root.path}' has no hard links: the mount is a second copy of the "
+        f"models, {human_size(size)} more"
+    )
+    return size
 
 
 def _check_base(root: Folder, manifest: Manifest, missing: Collection[str]) -> None:
