@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from airgap import frames, limits, strict_json
+from airgap import frames, limits, places, strict_json
 from airgap.envelope import Envelope
 from airgap.errors import AirgapError, DamagedError, RefusedError, UsageError
 from airgap.manifest import Artifact, Manifest
@@ -23,7 +23,7 @@ from airgap.statement import Statement, approval_code
 from airgap.strict_json import Fields, is_name, is_time
 from runtime.folders import Folder
 
-MOUNTS: Final = "mounts"
+MOUNTS: Final = places.MOUNTS
 CURRENT: Final = "current"
 GENERATIONS: Final = "generations"
 HEAD: Final = "airgap.head"
