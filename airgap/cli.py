@@ -41,7 +41,7 @@ class Verbs(TyperGroup):
         *("plan", "lock", "fetch", "scan", "keygen", "build", "paperwork", "split", "carry"),
         *("diff", "cache", "inspect", "verify", "sign", "repair"),
         *("trust", "mount", "status", "list", "rollback", "unmount", "gc"),
-        *("transcribe", "serve", "apikey", "audit"),
+        *("transcribe", "serve", "mirror", "apikey", "audit"),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:

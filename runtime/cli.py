@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from runtime.verbs import apikey, gc, mount, rollback, serve, status, transcribe, unmount
+from runtime.verbs import apikey, gc, mirror, mount, rollback, serve, status, transcribe, unmount
 from runtime.verbs import list as list_verb
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    for verb in (mount, status, list_verb, rollback, unmount, gc, transcribe, serve, apikey):
+    everyday = (mount, status, list_verb, rollback, unmount, gc)
+    for verb in (*everyday, transcribe, serve, mirror, apikey):
         verb.register(app)
