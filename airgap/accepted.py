@@ -16,7 +16,7 @@ from airgap import limits, strict_json
 from airgap.decision import Step, Tell, untold
 from airgap.digest import is_sha256
 from airgap.errors import OutdatedError, RefusedError, UntrustedError
-from airgap.files import read_bounded, write_whole
+from airgap.files import read_bounded, share_folder, write_whole
 from airgap.statement import Statement
 from airgap.strict_json import Fields, from_time, is_name, is_time
 
@@ -190,8 +190,8 @@ class AcceptedFile:
 
     def start(self) -> None:
         """Write an empty record, forgetting what was accepted."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path, Accepted({}).to_bytes())
+        share_folder(self.path.parent)
+        self._write(Accepted({}))
 
     def load(self) -> Accepted:
         """Read the record. Raises UntrustedError where it is missing or damaged."""
@@ -208,11 +208,15 @@ class AcceptedFile:
 
     def raise_to(self, statement: Statement, clock: datetime) -> None:
         """Remember, durably, that `statement` was mounted."""
-        write_whole(self.path, self.load().raised(statement, clock).to_bytes())
+        self._write(self.load().raised(statement, clock))
 
     def forget_time(self) -> None:
         """Forget how late it has been here, and keep what was accepted."""
-        write_whole(self.path, replace(self.load(), newest=None).to_bytes())
+        self._write(replace(self.load(), newest=None))
+
+    def _write(self, record: Accepted) -> None:
+        """Whoever serves reads it, to tell what expired; its owner alone writes it."""
+        write_whole(self.path, record.to_bytes(), mode=0o644)
 
 
 def clock() -> datetime:

@@ -27,6 +27,9 @@ CONNECTED = frozenset(
 
 OWN = (verify, inspect, sign, repair, keygen, trust, audit)
 
+STATUS = "status"
+"""The isolated side's verb that needs not be typed."""
+
 INTERRUPTED = 128 + 2
 """Exit code after Ctrl-C, as a shell gives it."""
 
@@ -37,7 +40,8 @@ class Verbs(TyperGroup):
     order = (
         *("plan", "lock", "fetch", "scan", "keygen", "build", "paperwork", "split", "carry"),
         *("diff", "cache", "inspect", "verify", "sign", "repair"),
-        *("trust", "mount", "list", "transcribe", "serve", "mirror", "apikey", "audit"),
+        *("trust", "mount", "status", "list", "rollback", "unmount", "gc"),
+        *("transcribe", "serve", "mirror", "apikey", "audit"),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -103,7 +107,7 @@ def run(arguments: list[str]) -> int:
     console.configure(as_json="--json" in arguments)
     try:
         _load_verbs(arguments[0] if arguments else "")
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments or _unasked(), standalone_mode=False)
         sys.stdout.flush()
     except AirgapError as error:
         console.fail(error)
@@ -117,6 +121,15 @@ def run(arguments: list[str]) -> int:
     if code == INTERRUPTED:  # the parser has caught the interrupt, and says so by this number
         return _interrupted()
     return code if isinstance(code, int) else 0
+
+
+def _unasked() -> list[str]:
+    """What `airgap` alone does: a host with a mount tells how it is, any other shows the help."""
+    from airgap import places  # 1 ms that a verb need not take
+
+    mounts = places.isolated_root(None) / places.MOUNTS
+    has_status = any(verb.name == STATUS for verb in app.registered_commands)
+    return [STATUS] if has_status and mounts.is_dir() and any(mounts.iterdir()) else []
 
 
 def _interrupted() -> int:

@@ -13,11 +13,15 @@ from airgap.errors import AirgapError, UsageError
 
 
 @contextmanager
-def written_whole(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
+def written_whole(path: Path, *, mode: int | None = None) -> Iterator[IO[bytes]]:
     """An open binary file that becomes `path` when the block ends, and vanishes when it fails.
 
     The temporary file lies in the same folder (`.NAME.XXXX.tmp`), is made with O_EXCL and
     O_NOFOLLOW, and readable and writable, so that what was written can be read back.
+
+    Args:
+        path: the file.
+        mode: what it shall have, whatever the umask; None: 0644, and the umask is heeded.
 
     Raises:
         AirgapError: the folder or the file cannot be written; nothing is left behind.
@@ -25,11 +29,13 @@ def written_whole(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(temporary, flags, mode)
+        descriptor = os.open(temporary, flags, 0o644 if mode is None else mode)
     except OSError as error:
         raise AirgapError(f"cannot write '{path}': {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "w+b") as stream:
+            if mode is not None:
+                os.fchmod(descriptor, mode)
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -41,10 +47,20 @@ def written_whole(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def write_whole(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a small file so that a crash leaves the old one or the new one."""
     with written_whole(path, mode=mode) as stream:
         stream.write(content)
+
+
+def share_folder(path: Path) -> None:
+    """Make a folder that others may read and its owner alone may change, whatever the umask."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return
+    path.chmod(0o755)
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Final
 
 SYSTEM_ROOT: Final = Path("/var/lib/airgap")
+MOUNTS: Final = "mounts"
+"""Under the isolated host's root: what is mounted."""
+
 SYSTEM_TRUST: Final = Path("/etc/airgap/trust")
 
 

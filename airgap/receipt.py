@@ -19,7 +19,7 @@ from airgap.audit_line import is_moment
 from airgap.digest import grouped, is_sha256
 from airgap.envelope import Envelope
 from airgap.errors import AirgapError, DamagedError, UntrustedError
-from airgap.files import read_bounded, write_whole
+from airgap.files import read_bounded, share_folder, write_whole
 from airgap.host_key import HostKey
 from airgap.keys import PublicKey
 from airgap.statement import STATEMENT_TYPE, Statement
@@ -260,7 +260,7 @@ def write(root: Path, envelope: Envelope) -> Path:
     digest = hashlib.sha256(content).hexdigest()[:8]
     path = root / "receipts" / f"{receipt.title}.{receipt.action}.{moment}.{digest}.json"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        share_folder(path.parent)
     except OSError as error:
         raise AirgapError(f"cannot write '{path}': {error.strerror}") from error
     write_whole(path, content)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from airgap import keys, limits, policy_file
 from airgap.errors import UntrustedError, UsageError
-from airgap.files import read_bounded, write_whole
+from airgap.files import read_bounded, share_folder, write_whole
 from airgap.keys import PublicKey
 from airgap.places import SYSTEM_TRUST
 from airgap.policy import Policy, Revocation, Signer, TrustedKey
@@ -57,7 +57,8 @@ class TrustStore:
         """Start a trust store without signers. Raises UsageError where there is one."""
         if self.policy_file.exists():
             raise UsageError(f"there is a trust store in '{self.folder}'", hint="airgap trust list")
-        (self.folder / "keys").mkdir(parents=True, exist_ok=True)
+        share_folder(self.folder)
+        share_folder(self.folder / "keys")
         self.save(Policy(self.name, threshold, bundles, {}))
 
     def load(self) -> Policy:
@@ -99,8 +100,8 @@ class TrustStore:
         """Write keys first, then the policy that names them: these bytes, which mean `policy`."""
         for signer in policy.signers.values():
             for key_id, key in signer.keys.items():
-                write_whole(self._key_file(key_id), key.public.pem.encode())
-        write_whole(self.policy_file, content)
+                write_whole(self._key_file(key_id), key.public.pem.encode(), mode=0o644)
+        write_whole(self.policy_file, content, mode=0o644)
 
     def add(
         self,

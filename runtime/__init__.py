@@ -1,7 +1,10 @@
 """The isolated side: what a host without a network does with a bundle.
 
 folders, store         open folders that no link leads out of; blobs by digest
+root                   of the host, for one change at a time
 mount, inventory       VerifiedBundle -> generation; what is in it, for people
+lineage                the generations of a name: rollback, unmount and gc work on them
+recheck, mend          what is mounted, compared with what was signed once more; restored
 generation, loading    a mount as it lies on disk; its models, hashed as they are loaded
 recordings, engine     audio -> transcript
 models, diarization    a mounted model or back end, loaded: the one way for every verb

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from runtime.verbs import apikey, mirror, mount, serve, transcribe
+from runtime.verbs import apikey, gc, mirror, mount, rollback, serve, status, transcribe, unmount
 from runtime.verbs import list as list_verb
 
 
 def register(app: typer.Typer) -> None:
-    """Add mount, list, transcribe, serve, mirror and apikey."""
-    for verb in (mount, list_verb, transcribe, serve, mirror, apikey):
+    """Add the verbs."""
+    everyday = (mount, status, list_verb, rollback, unmount, gc)
+    for verb in (*everyday, transcribe, serve, mirror, apikey):
         verb.register(app)

@@ -7,6 +7,7 @@ file was expected (the class of CVE-2026-29064: writes that a symbolic link send
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from airgap.errors import AirgapError
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+"""What link(2) answers where there is no second name to be had. EPERM, too, for a file of another
+owner's under fs.protected_hardlinks: then a copy is as right."""
 
 
 class Folder:
@@ -57,9 +62,10 @@ class Folder:
             for part in PurePosixPath(relative).parts:
                 path /= part
                 try:
-                    if make:
-                        _make(part, descriptor)
+                    made = make and _make(part, descriptor)
                     inner = os.open(part, _FOLDER, dir_fd=descriptor)
+                    if made:  # others read the store, whatever this process's umask
+                        os.fchmod(inner, 0o755)
                 except OSError as error:
                     raise _cannot("use", path, error) from error
                 os.close(descriptor)
@@ -81,12 +87,49 @@ class Folder:
             raise _cannot("lock", self.path / name, error) from error
         return self._regular(descriptor, name)
 
-    def create(self, name: str, mode: int = 0o444) -> int:
-        """A descriptor of a new file, for writing. Raises AirgapError where the name is taken."""
+    def share(self) -> None:
+        """Keep others from taking this folder for themselves until it is closed; may wait."""
         try:
-            return os.open(name, _NEW_FILE, mode, dir_fd=self.descriptor)
+            fcntl.flock(self.descriptor, fcntl.LOCK_SH)
+        except OSError as error:
+            raise _cannot("lock", self.path, error) from error
+
+    def seize(self) -> bool:
+        """Take this folder for oneself until it is closed; False where somebody shares it."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise _cannot("lock", self.path, error) from error
+        return True
+
+    def users(self) -> list[str]:
+        """Processes that share this folder, as the kernel tells it; none where it does not.
+
+        /proc/locks has lines as `1: FLOCK ADVISORY READ 4321 08:02:1234 0 EOF` (proc(5)); a
+        process outside this one's PID namespace has the number 0.
+        """
+        try:
+            lines = Path("/proc/locks").read_text().splitlines()
+        except OSError:
+            return []
+        inode = os.fstat(self.descriptor).st_ino
+        locks = [line.replace("-> ", "").split() for line in lines]
+        own = {"0", str(os.getpid())}
+        return sorted({lock[4] for lock in locks if lock[5].endswith(f":{inode}")} - own)
+
+    def create(self, name: str, mode: int = 0o444) -> int:
+        """A descriptor of a new file, for writing. Raises AirgapError where the name is taken.
+
+        Its mode is that which is asked for, whatever the umask: others read the store too.
+        """
+        try:
+            descriptor = os.open(name, _NEW_FILE, mode, dir_fd=self.descriptor)
+            os.fchmod(descriptor, mode)
         except OSError as error:
             raise _cannot("write", self.path / name, error) from error
+        return descriptor
 
     def write(self, name: str, content: bytes, mode: int = 0o444) -> None:
         """A new small file, durable."""
@@ -132,6 +175,21 @@ class Folder:
             return False
         return stat.S_ISREG(found.st_mode) and found.st_size == size
 
+    def status(self, relative: str) -> os.stat_result:
+        """What is known of something below this folder; of a link, not of where it leads."""
+        try:
+            return os.stat(relative, dir_fd=self.descriptor, follow_symlinks=False)
+        except OSError as error:
+            raise _cannot("read", self.path / relative, error) from error
+
+    def has(self, relative: str, folder: Folder) -> bool:
+        """Whether an open folder is still what has this path below this one."""
+        try:
+            found = os.stat(relative, dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(folder.descriptor))
+
     def names(self) -> list[str]:
         """What is in here, sorted."""
         with os.scandir(self.descriptor) as entries:
@@ -151,8 +209,11 @@ class Folder:
         except OSError as error:
             raise _cannot("write", self.path / name, error) from error
 
-    def link(self, name: str, target: Folder, new_name: str) -> None:
-        """A second name, in another folder, for a file of this one."""
+    def link(self, name: str, target: Folder, new_name: str) -> bool:
+        """Give a file of this folder a second name in another; whether the file system can.
+
+        FAT, exFAT and some network shares have no hard links; ext4 has 65000 of a file.
+        """
         try:
             os.link(
                 name,
@@ -162,16 +223,25 @@ class Folder:
                 follow_symlinks=False,
             )
         except OSError as error:
+            if error.errno in _NO_LINK:
+                return False
             raise _cannot("link", target.path / new_name, error) from error
+        return True
 
     def remove(self, name: str) -> None:
         """Remove a file, a link, or a folder with all that is in it, following no link."""
         try:
             os.unlink(name, dir_fd=self.descriptor)
         except IsADirectoryError:
-            with self.inside(name, make=False) as folder:
-                for inner in folder.names():
-                    folder.remove(inner)
+            self._remove_folder(name)
+        except OSError as error:
+            raise _cannot("remove", self.path / name, error) from error
+
+    def _remove_folder(self, name: str) -> None:
+        with self.inside(name, make=False) as folder:
+            for inner in folder.names():
+                folder.remove(inner)
+        try:
             os.rmdir(name, dir_fd=self.descriptor)
         except OSError as error:
             raise _cannot("remove", self.path / name, error) from error
@@ -188,12 +258,14 @@ class Folder:
         os.fsync(self.descriptor)
 
 
-def _make(part: str, descriptor: int) -> None:
+def _make(part: str, descriptor: int) -> bool:
+    """Make a folder; whether it was not there."""
     try:
         os.mkdir(part, 0o755, dir_fd=descriptor)
     except FileExistsError:
-        return
+        return False
     os.fsync(descriptor)
+    return True
 
 
 def _cannot(do: str, path: Path, error: OSError) -> AirgapError:

@@ -36,6 +36,7 @@ from runtime.engine.speakers.conversation import Conversation
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
 from runtime.engine.transcript import Segment, Transcript, Turn
 from runtime.engine.whisper import WhisperEngine
+from runtime.generation import Hold
 from runtime.verified_load import VerifiedLoad
 
 Audio = str | os.PathLike[str] | BinaryIO
@@ -56,6 +57,7 @@ class Model:
     bundle: str
     approval_code: str
     _engine: WhisperEngine
+    _hold: Hold
     _diarizer: Diarizer | None = None
 
     @property
@@ -158,7 +160,8 @@ def load(
         choice = None if wish is Diarization.NONE else choosing.choose(mounted.manifest, wish)
         engine = models.load(mounted, artifact, hardware, VerifiedLoad(verified_load))
         diarizer = back_ends.load(mounted, choice, hardware) if choice else None
-        return Model(engine.name, mounted.statement.title, mounted.approval_code, engine, diarizer)
+        title, code = mounted.statement.title, mounted.approval_code
+        return Model(engine.name, title, code, engine, Hold(mounted), diarizer)
 
 
 def _samples(audio: Audio) -> Samples:

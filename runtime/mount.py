@@ -7,22 +7,18 @@ previous generation stays what it was, and what was staged is swept by the next 
 
 from __future__ import annotations
 
-import fcntl
-import os
-import secrets
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from airgap import base
 from airgap.accepted import AcceptedFile
-from airgap.console import Advance, console, quietly
+from airgap.console import Advance, console, human_size, quietly
 from airgap.errors import AirgapError
 from airgap.manifest import Manifest
 from airgap.strict_json import to_time
 from airgap.verify import VerifiedBundle
-from runtime import generation, inventory
+from runtime import inventory, lineage
 from runtime.folders import Folder
 from runtime.generation import (
     CURRENT,
@@ -33,38 +29,8 @@ from runtime.generation import (
     MOUNTS,
     RECORD,
     Record,
-    number_of,
 )
 from runtime.store import Store
-
-
-@contextmanager
-def locked(root: Path) -> Iterator[Folder]:
-    """The isolated host's root, for one mount at a time: a second one waits, and says so."""
-    with Folder.at(root) as place:
-        descriptor = place.lock("lock")
-        try:
-            _wait_for(descriptor, root)
-            yield place
-        finally:
-            os.close(descriptor)
-
-
-def settle(root: Folder, accepted: AcceptedFile, now: datetime) -> None:
-    """Remember what is mounted, where this host died between switching and remembering it.
-
-    Until then the bundle before it would still pass for new enough. A name that the record does
-    not have stays so: a person may have made it forget (`airgap trust reset-sequence`).
-    """
-    known = accepted.load().bundles
-    for name in generation.mounted(root.path):
-        try:
-            with generation.current(root.path, name) as one:
-                statement = one.statement
-        except AirgapError:  # a mount that was damaged is what this one may be there to mend
-            continue
-        if name in known and known[name].sequence < statement.sequence:
-            accepted.raise_to(statement, now)
 
 
 def mount(
@@ -95,16 +61,27 @@ def mount(
     store = Store(root)
     missing = store.missing(bundle.manifest.files)
     _check_base(root, bundle.manifest, missing)
-    store.check_space(sum(missing.values()))
+    store.check_space(sum(missing.values()) + _copies(store, root, bundle.manifest))
     with store.staging() as staging:
         for file, pieces in bundle.contents(advance):
             if missing.pop(file.sha256, None) is not None:
                 staging.write(file.sha256, pieces)
         store.take(staging)
-    record = Record(to_time(now), tuple(verified.verdict.signers), verified.verdict.policy)
-    _build_and_switch(root, store, verified, record)
+    _build_and_switch(root, store, verified, now)
     accepted.raise_to(bundle.statement, now)
     return root.path / MOUNTS / bundle.statement.name / CURRENT
+
+
+def _copies(store: Store, root: Folder, manifest: Manifest) -> int:
+    """Bytes that the tree takes beside the store: none, where it can be made of links."""
+    if store.links():
+        return 0
+    size = sum(file.size for file in manifest.files)
+    console.warn(
+        f"the file system of '{root.path}' has no hard links: the mount is a second copy of the "
+        f"models, {human_size(size)} more"
+    )
+    return size
 
 
 def _check_base(root: Folder, manifest: Manifest, missing: Collection[str]) -> None:
@@ -123,47 +100,38 @@ def _check_base(root: Folder, manifest: Manifest, missing: Collection[str]) -> N
     )
 
 
-def _build_and_switch(root: Folder, store: Store, verified: VerifiedBundle, record: Record) -> None:
+def _build_and_switch(root: Folder, store: Store, verified: VerifiedBundle, now: datetime) -> None:
     """Build the tree of links under a private name, give it its number, point `current` at it."""
     bundle = verified.bundle
     with (
-        root.inside(f"{MOUNTS}/{bundle.statement.name}") as name,
+        root.inside(MOUNTS) as mounts,
+        mounts.inside(bundle.statement.name) as name,
         name.inside(GENERATIONS) as all_,
-        _swept(name),
-        _swept(all_),
+        lineage.swept(mounts),
+        lineage.swept(name),
+        lineage.swept(all_),
     ):
-        private = _private_name()
+        private = lineage.private_name()
         with all_.inside(private) as tree:
             _link_all(store, tree, bundle.manifest)
             tree.write(HEAD, bundle.envelope.to_head())
             tree.write(MANIFEST, bundle.manifest.to_bytes())
-            tree.write(RECORD, record.to_bytes())
+            tree.write(RECORD, _record(name, verified, now).to_bytes())
             tree.write(INVENTORY, inventory.of(bundle.manifest, verified.approval_code))
             tree.sync()
-        number = f"{1 + max(map(number_of, all_.names()), default=0):06}"
-        all_.rename(private, all_, number)
+        number = 1 + max(lineage.numbers(name), default=0)
+        all_.rename(private, all_, f"{number:06}")
         all_.sync()
-        _point(name, f"{GENERATIONS}/{number}")
+        lineage.point(name, number)
 
 
-def _private_name() -> str:
-    return f".{secrets.token_hex(4)}"
-
-
-@contextmanager
-def _swept(folder: Folder) -> Iterator[None]:
-    """Remove private names before and after: of a mount that was killed, of one that failed."""
-    try:
-        _sweep(folder)
-        yield
-    finally:
-        _sweep(folder)
-
-
-def _sweep(folder: Folder) -> None:
-    for left in folder.names():
-        if left.startswith("."):
-            folder.remove(left)
+def _record(name: Folder, verified: VerifiedBundle, now: datetime) -> Record:
+    return Record(
+        mounted=to_time(now),
+        signers=tuple(verified.verdict.signers),
+        policy=verified.verdict.policy,
+        previous=lineage.predecessor(name, verified.bundle.statement),
+    )
 
 
 def _link_all(store: Store, tree: Folder, manifest: Manifest) -> None:
@@ -175,19 +143,3 @@ def _link_all(store: Store, tree: Folder, manifest: Manifest) -> None:
     for parent in sorted({str(path.parent) for path in paths}):
         with tree.inside(parent, make=False) as folder:
             folder.sync()
-
-
-def _point(name: Folder, target: str) -> None:
-    """Make `current` another link, in one rename: there is no moment without one."""
-    private = _private_name()
-    name.point(private, target)
-    name.rename(private, name, CURRENT)
-    name.sync()
-
-
-def _wait_for(descriptor: int, root: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        console.say(f"another mount is working in '{root}'; waiting for it")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from airgap.accepted import AcceptedFile
-from airgap.errors import AirgapError, OutdatedError, UntrustedError
+from airgap.errors import AirgapError, OutdatedError, RefusedError, UntrustedError
 from airgap.policy import Policy
-from airgap.strict_json import from_time
+from airgap.strict_json import from_time, to_time
 from airgap.trust import TrustStore
 from airgap.trust_check import AHEAD, in_days
 from runtime.generation import Generation
@@ -37,6 +37,30 @@ def days_left(mounted: Generation, now: datetime) -> int | None:
     """Days until the bundle expires, negative after; None where it never does."""
     expires = mounted.statement.expires
     return (from_time(expires) - now).days if expires else None
+
+
+def objections(mounted: Generation, root: Path, clock: datetime) -> list[RefusedError]:
+    """Why today's policy would not let a bundle be mounted, its sequence left aside.
+
+    Raises:
+        UntrustedError: the policy, or the record of accepted bundles, is lost or damaged.
+    """
+    policy = TrustStore.of_host(root).load()
+    now = AcceptedFile(root).load().now(clock)
+    found: list[RefusedError] = []
+    try:
+        policy.admit(mounted.statement, policy.judge(mounted.envelope, now))
+    except UntrustedError as error:
+        found.append(error)
+    expires = mounted.statement.expires
+    if expires is not None and from_time(expires) < now:
+        found.append(
+            OutdatedError(
+                f"'{mounted.statement.title}' expired on {expires}; it is {to_time(now)} here",
+                rule="expiry",
+            )
+        )
+    return found
 
 
 def _signers(mounted: Generation, policy: Policy, now: datetime) -> list[str]:

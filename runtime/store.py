@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final
 
 from airgap.console import human_size
-from airgap.errors import AirgapError
+from airgap.errors import AirgapError, DamagedError
 from airgap.manifest import File
 from airgap.parallel import in_order
 from runtime.folders import Folder
@@ -27,6 +27,11 @@ STAGING: Final = "staging"
 
 SPARE: Final = 64 << 20
 """Bytes that must stay free on the file system after a mount, for its own book-keeping."""
+
+_PROBE: Final = "probe"
+
+_COPIED_AT_ONCE: Final = 1 << 20
+"""Bytes."""
 
 _FLUSH_EVERY: Final = 64 << 20
 """Bytes written between two flushes that go on beside the work: the disk is never idle, and the
@@ -101,10 +106,34 @@ class Store:
                 with blobs.inside(name, make=False) as shard:
                     shard.sync()
 
+    def links(self) -> bool:
+        """Whether the file system has hard links. Raises AirgapError where it has no symbolic ones.
+
+        Both are tried, in the staging folder, before anything else is written.
+        """
+        self.sweep()
+        with self._root.inside(STAGING) as folder:
+            os.close(folder.create(_PROBE))
+            try:
+                can = folder.link(_PROBE, folder, f"{_PROBE}-2")
+                folder.point(f"{_PROBE}-3", _PROBE)
+            except AirgapError as error:
+                error.hint = "`current` must be a link: choose another file system with --root"
+                raise
+            finally:
+                self.sweep()
+        return can
+
     def link(self, file: File, target: Folder, name: str) -> None:
-        """Give a blob a name in `target`."""
+        """Give a blob a name in `target`; where the file system cannot, a copy of it.
+
+        Raises:
+            AirgapError: the copy cannot be written.
+            DamagedError: the blob is not what its name says: a disk that is failing.
+        """
         with self._root.inside(f"{BLOBS}/{file.sha256[:2]}") as folder:
-            folder.link(file.sha256, target, name)
+            if not folder.link(file.sha256, target, name):
+                _copy(folder, file.sha256, target, name)
 
 
 class Staging:
@@ -170,6 +199,29 @@ def _intact(blobs: Folder, sha256: str, size: int) -> tuple[str, bool]:
                 return sha256, hashlib.file_digest(stream, "sha256").hexdigest() == sha256
             except OSError:  # a disk that cannot read it back: it is written anew
                 return sha256, False
+
+
+def _copy(folder: Folder, sha256: str, target: Folder, name: str) -> None:
+    """Copy a blob, durably; what is read is compared with its digest as it is written."""
+    digest = hashlib.sha256()
+    try:
+        with (
+            os.fdopen(folder.open(sha256), "rb") as source,
+            os.fdopen(target.create(name), "wb") as copy,
+        ):
+            while piece := source.read(_COPIED_AT_ONCE):
+                digest.update(piece)
+                copy.write(piece)
+            copy.flush()
+            os.fsync(copy.fileno())
+    except OSError as error:
+        raise _unwritten(target, error) from error
+    if digest.hexdigest() != sha256:
+        raise DamagedError(
+            f"'{folder.path / sha256}' changed while it was copied: the disk is failing",
+            rule="store.digest",
+            hint="choose another disk with --root",
+        )
 
 
 def _write_all(descriptor: int, piece: memoryview) -> None:

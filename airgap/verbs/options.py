@@ -71,6 +71,13 @@ SignAs = Annotated[
         show_default=False,
     ),
 ]
+Mounted = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help="The bundle's name, where several are mounted.", show_default=False
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AllowOlder = Annotated[
     str | None,
     typer.Option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airgap.console import console, human_size
+from airgap.verbs import mounted as of_mounts
 from airgap.verbs import options, verdicts, verify
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ def repair(
             show_default=False,
         ),
     ] = None,
+    mounted: Annotated[
+        bool,
+        typer.Option(
+            "--mounted",
+            help="Mend what is mounted on this host, with the files of this bundle, instead.",
+        ),
+    ] = False,
     also: options.Also = None,
     root: options.Root = None,
     json: options.Json = False,
@@ -47,8 +55,13 @@ def repair(
     Examples:
       airgap repair /media/stick/demo-1.0.0
       airgap repair /media/stick/demo-1.0.0 --out /srv/repaired
+      airgap repair --mounted /media/stick/demo-1.0.0.tar.zst
     """
     console.configure(as_json=json, quiet=quiet)
+    if mounted:
+        of_mounts.refuse_together("repair", {"--out": out})
+        of_mounts.verb("repair")(bundle, also or [], root)
+        return
     from airgap import volume_names
 
     files = volume_names.locate(bundle, also or ())

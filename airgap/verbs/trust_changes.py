@@ -13,8 +13,6 @@ from airgap.verbs import options
 if TYPE_CHECKING:
     from airgap.trust import TrustStore
 
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-
 
 def register(group: typer.Typer) -> None:
     """Add the verbs to `airgap trust`."""
@@ -138,7 +136,7 @@ def _apply(path: Path, root: Path) -> None:
 
 
 def reset_sequence(
-    yes: Yes = False, root: options.Root = None, quiet: options.Quiet = False
+    yes: options.Yes = False, root: options.Root = None, quiet: options.Quiet = False
 ) -> None:
     """Forget which bundles this host has accepted, so that an older one can pass once more.
 
@@ -162,7 +160,9 @@ def reset_sequence(
     console.data(done)
 
 
-def reset_time(yes: Yes = False, root: options.Root = None, quiet: options.Quiet = False) -> None:
+def reset_time(
+    yes: options.Yes = False, root: options.Root = None, quiet: options.Quiet = False
+) -> None:
     """Forget how late it has been here, after a bundle was made by a clock that was ahead.
 
     Expiry is judged by the later of this host's clock and the newest bundle that it mounted.

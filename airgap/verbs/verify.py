@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airgap.console import console
+from airgap.verbs import mounted as of_mounts
 from airgap.verbs import options, verdicts
 
 if TYPE_CHECKING:
@@ -41,7 +42,21 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    bundle: options.Bundle,
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="BUNDLE",
+            help="The .tar.zst file, or - for a pipe. With --mounted: the artifact, or nothing for "
+            "all of them.",
+            show_default=False,
+        ),
+    ] = None,
+    mounted: Annotated[
+        bool,
+        typer.Option(
+            "--mounted", help="Compare what is mounted on this host with what was signed."
+        ),
+    ] = False,
     deep: Annotated[
         bool, typer.Option("--deep", help="Also decompress, and check every file and tar header.")
     ] = False,
@@ -90,6 +105,7 @@ def verify(
       airgap verify demo-1.0.0.tar.zst
       airgap verify demo-1.0.0.tar.zst --explain
       cat demo-1.0.0.tar.zst | airgap verify -
+      airgap verify --mounted
       airgap verify demo-1.0.0.tar.zst --key alice.ed25519.pub --key alice.ecdsa-p384.pub
     """
     console.configure(as_json=json, quiet=quiet)
@@ -98,6 +114,14 @@ def verify(
 
     overrides = Taken(allow_older, clock_wrong)
     overriding = allow_older is not None or clock_wrong is not None
+    if mounted:
+        given = {"--deep": deep, "--explain": explain, "--key": key, "--base": base}
+        given |= {"--integrity-only": integrity_only, "--receipt": receipt, "--also": also}
+        of_mounts.refuse_together("verify", given | {"an override": overriding})
+        of_mounts.verb("verify")(str(bundle) if bundle else None, root)
+        return
+    if bundle is None:
+        raise UsageError("there is no BUNDLE to verify", hint="airgap verify BUNDLE, or --mounted")
     if integrity_only and (key or receipt or explain or overriding):
         raise UsageError(
             "--integrity-only asks nobody who made the bundle, so there is no key, receipt, "

@@ -13,7 +13,7 @@ from typing import Final
 
 from airgap.errors import UsageError
 from airgap.manifest import Artifact, File
-from runtime.generation import GENERATIONS, MOUNTS, Generation
+from runtime.generation import GENERATIONS, MOUNTS, Generation, Hold
 from runtime.mirror.intact import Signed
 from runtime.mirror.snapshot import (
     Content,
@@ -44,6 +44,7 @@ class Catalogue:
         revisions: the names of the states of each repository: commits, and `main`.
         generations: what it was made from: the number mounted, by the bundle's name.
         left_out: artifacts that have no place on a hub.
+        holds: what is served cannot be unmounted, nor removed as garbage.
     """
 
     answers: Mapping[str, Document | Content]
@@ -51,6 +52,7 @@ class Catalogue:
     revisions: Mapping[str, frozenset[str]]
     generations: Mapping[str, int]
     left_out: tuple[str, ...]
+    holds: tuple[Hold, ...]
 
     @property
     def files(self) -> frozenset[Signed]:
@@ -80,8 +82,9 @@ def of_mounts(mounts: Iterable[Generation]) -> Catalogue:
     """
     snapshots: dict[tuple[str, str], Snapshot] = {}
     generations: dict[str, int] = {}
-    left_out = []
+    left_out, holds = [], []
     for mounted in mounts:
+        holds.append(Hold(mounted))
         generations[mounted.statement.name] = mounted.number
         for artifact in mounted.manifest.artifacts:
             if _is_on_the_hub(artifact):
@@ -93,7 +96,7 @@ def of_mounts(mounts: Iterable[Generation]) -> Catalogue:
             f"expected models that have a repository, found none in: {', '.join(generations)}",
             hint="airgap list",
         )
-    return _laid_out(snapshots, generations, tuple(left_out))
+    return _laid_out(snapshots, generations, tuple(left_out), tuple(holds))
 
 
 def _is_on_the_hub(artifact: Artifact) -> bool:
@@ -144,6 +147,7 @@ def _laid_out(
     snapshots: Mapping[tuple[str, str], Snapshot],
     generations: Mapping[str, int],
     left_out: tuple[str, ...],
+    holds: tuple[Hold, ...],
 ) -> Catalogue:
     """Give every snapshot its paths: by commit, and the newest bundle's by `main`."""
     answers: dict[str, Document | Content] = {}
@@ -156,7 +160,7 @@ def _laid_out(
         known = revisions.get(one.repository, frozenset())
         revisions[one.repository] = known | {one.commit, MAIN}
     answers["/"] = Document(page(revisions), "text/plain; charset=utf-8")
-    return Catalogue(answers, trees, revisions, generations, left_out)
+    return Catalogue(answers, trees, revisions, generations, left_out, holds)
 
 
 def _lay_out(

@@ -29,7 +29,7 @@ from runtime.engine.speakers.choosing import Choice, Diarization
 from runtime.engine.speakers.conversation import overlaps
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
 from runtime.engine.whisper import WhisperEngine
-from runtime.generation import INVENTORY, Generation
+from runtime.generation import INVENTORY, Generation, Hold
 from runtime.server import errors, logs, speakers
 from runtime.server.metrics import Metrics
 from runtime.verified_load import VerifiedLoad
@@ -89,6 +89,7 @@ class Loaded:
         created: when the bundle was made, in seconds since 1970.
         verdict: who signed it, by which policy it was mounted.
         inventory: the manifest's, as `model_inventory.json` has it.
+        hold: what is served cannot be unmounted, nor removed as garbage.
     """
 
     engines: Mapping[str, WhisperEngine]
@@ -100,6 +101,7 @@ class Loaded:
     created: int
     verdict: Mapping[str, Any]
     inventory: Mapping[str, Any]
+    hold: Hold
 
     @property
     def names(self) -> list[str]:
@@ -226,6 +228,7 @@ def load(source: Source, metrics: Metrics) -> Loaded:
             created=int(strict_json.from_time(mounted.statement.created).timestamp()),
             verdict=_verdict(mounted),
             inventory=json.loads(mounted.folder.read(INVENTORY, limits.MANIFEST_SIZE)),
+            hold=Hold(mounted),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,10 @@ from airgap.console import console, human_size
 from airgap.verbs import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
     from runtime.generation import Generation
 
 
@@ -19,6 +23,10 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Also the generations that rollback can return to."),
+    ] = False,
     root: options.Root = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -28,6 +36,7 @@ def show(
     \b
     Examples:
       airgap list
+      airgap list --all
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import places
@@ -37,28 +46,45 @@ def show(
     place = places.isolated_root(root)
     found, broken = [], []
     for name in generation.mounted(place):
-        try:
-            with generation.current(place, name) as one:
-                found.append(_described(one))
-        except AirgapError as error:  # the others are shown all the same
-            broken.append(error)
+        for opened in _opened(place, name, every=every):
+            try:
+                with opened as one:
+                    found.append(_described(one))
+            except AirgapError as error:  # the others are shown all the same
+                broken.append(error)
     for entry in found:
-        console.data(f"{entry['name']}-{entry['version']}")
-        console.data(f"  generation     {entry['generation']}, mounted {entry['mounted']}")
-        console.data(f"  sequence       {entry['sequence']}")
-        if entry["delta_of"]:
-            console.data(f"  delta of       {entry['delta_of']}")
-        console.data(f"  signed by      {', '.join(entry['signers'])}")
-        console.data(f"  approval code  {entry['approval_code']}")
-        console.data(
-            f"  models         {', '.join(entry['models'])} ({human_size(entry['bytes'])})"
-        )
-        console.data(f"  cache root     {entry['cache_root']}")
+        _show(entry)
     if broken:
         raise broken[0]
     if not found:
         console.say(f"nothing is mounted in '{place}'; next: airgap mount BUNDLE")
     console.document("airgap/list/v1", {"root": str(place), "mounts": found})
+
+
+def _opened(root: Path, name: str, *, every: bool) -> Iterator[AbstractContextManager[Generation]]:
+    """What is served of a name; then, where `every` says so, the others, newest first."""
+    from runtime import generation, lineage
+
+    yield generation.current(root, name)
+    if every:
+        served, numbers = lineage.survey(root, name)
+        for number in reversed(numbers):
+            if number != served:
+                yield generation.numbered(root, name, number)
+
+
+def _show(entry: dict[str, Any]) -> None:
+    kept = "" if entry["current"] else ", not served"
+    console.data(f"{entry['name']}-{entry['version']}")
+    console.data(f"  generation     {entry['generation']}, mounted {entry['mounted']}{kept}")
+    console.data(f"  sequence       {entry['sequence']}")
+    if entry["delta_of"]:
+        console.data(f"  delta of       {entry['delta_of']}")
+    console.data(f"  signed by      {', '.join(entry['signers'])}")
+    console.data(f"  approval code  {entry['approval_code']}")
+    console.data(f"  models         {', '.join(entry['models'])} ({human_size(entry['bytes'])})")
+    if entry["current"]:
+        console.data(f"  cache root     {entry['cache_root']}")
 
 
 def _described(one: Generation) -> dict[str, Any]:
@@ -68,6 +94,8 @@ def _described(one: Generation) -> dict[str, Any]:
         "sequence": one.statement.sequence,
         "delta_of": one.statement.base.title if one.statement.base else None,
         "generation": one.number,
+        "current": one.is_current,
+        "previous": one.record.previous,
         "mounted": one.record.mounted,
         "signers": list(one.record.signers),
         "approval_code": one.approval_code,

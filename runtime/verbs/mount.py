@@ -43,15 +43,16 @@ def mount(
     from airgap import head, volumes
     from airgap.accepted import Overrides
     from runtime import mount as mounting
+    from runtime import root as roots
 
     decision = options.decision("mount", bundle, root, Overrides(allow_older, clock_wrong))
     with (
         decision.recorded(),
         volumes.source(bundle, also or ()) as source,
-        mounting.locked(decision.root) as locked,
+        roots.locked(decision.root) as locked,
         head.interruption_told(bundle, also or ()),
     ):
-        mounting.settle(locked, decision.accepted, decision.clock)
+        roots.settle(locked, decision.accepted, decision.clock)
         verified = decision.verify(source)
         with console.progress("mount", verified.bundle.table.stored_total) as bar:
             where = mounting.mount(locked, verified, decision.accepted, decision.clock, bar.advance)

@@ -157,7 +157,7 @@ def test_a_second_mount_waits_for_the_first_and_says_so(mounted, bundle):
             text=True,
         )
         told = second.stderr.readline()
-        assert told == f"another mount is working in '{mounted.root}'; waiting for it\n"
+        assert told == f"another command is changing '{mounted.root}'; waiting for it\n"
         assert second.poll() is None
     second.communicate()
     assert second.returncode == 0

@@ -141,3 +141,12 @@ def test_what_has_no_place_on_a_hub_is_left_out(name: str, mounted: Any) -> None
     }
     with pytest.raises(UsageError, match="expected models that have a repository, found none"):
         mounted(ward=given)
+
+
+def test_what_is_served_is_neither_unmounted_nor_collected(host: Any, mounted: Any) -> None:
+    found = mounted(ward={"contents": files(FIRST, a=b"1"), "artifacts": (artifact(FIRST),)})
+    said = host.airgap("unmount", "ward", "--yes")
+    assert said.code == 1
+    assert "in use by a running process" in said.err
+    del found
+    assert host.airgap("unmount", "ward", "--yes").code == 0

@@ -58,7 +58,7 @@ def test_head_and_manifest_in_the_mount_are_the_bundles(mounted, bundle, manifes
 
 def test_record_says_who_signed_and_whose_policy_it_was(mounted):
     record = json.loads((mounted.current / "mount.json").read_bytes())
-    assert record["schema"] == "airgap/mount/v1"
+    assert record["schema"] == "airgap/mount/v2"
     assert record["signers"] == ["alice"]
     assert record["policy"] == f"the trust store '{mounted.root / 'trust'}'"
     assert record["mounted"].endswith("Z")
