@@ -26,8 +26,9 @@ _BUILD_AGAIN: Final = "have the bundle built again, from a lock that names every
 def _readable(bundle: Bundle) -> Finding | None:
     if bundle.trouble is not None:
         return bundle.trouble.as_finding(_AGAIN)
-    engines = [one.id for one in bundle.models if one.engine]
-    return ok(f"models: {', '.join(engines) or 'none'}")
+    engines = ", ".join(one.id for one in bundle.models if one.engine) or "none"
+    later = "; its frames are checked by `airgap verify`" if bundle.offer else ""
+    return ok(f"models: {engines}{later}")
 
 
 def _files(bundle: Bundle) -> Finding | None:

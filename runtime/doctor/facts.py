@@ -224,12 +224,13 @@ class Bundle:
     """A bundle on a host: mounted, offered, or neither, where it cannot be read or trusted.
 
     Attributes:
+        title: NAME-VERSION, or what it is called where that is not known; None for no bundle.
         promise: why what it promises cannot be kept here.
         trouble: why nothing more is known about it.
     """
 
     host: Host
-    title: str
+    title: str | None
     models: tuple[Model, ...] = ()
     promise: Trouble | None = None
     mount: Mount | None = None

@@ -46,7 +46,7 @@ def examine(host: Host, root: Path, name: str | None) -> list[Bundle]:
         )
     if not names:
         nothing = Trouble(f"nothing is mounted in '{root}'", "airgap mount BUNDLE")
-        return [Bundle(host, "nothing", trouble=nothing)]
+        return [Bundle(host, None, trouble=nothing)]
     return [_examine(host, root, one) for one in names if name in (None, one)]
 
 

@@ -117,7 +117,7 @@ def _route(host: Host) -> Finding | None:
 
 def _resolver(host: Host) -> Finding | None:
     resolvers = host.surroundings.resolvers
-    if not resolvers:
+    if not resolvers or not host.surroundings.routes:  # without a route the answer comes at once
         return None
     return warn(
         f"names are asked of {', '.join(resolvers)}: where nobody answers, each name takes seconds",
