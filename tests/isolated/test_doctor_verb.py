@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from airgap import frames
 from airgap.manifest import Artifact
+from airgap.statement import Base
+from runtime.doctor.host import _Probe
+from runtime.doctor.surroundings import VARIABLES
 
 SNAPSHOT = "hf/hub/models--org--name/snapshots/0d3d19a32d3338f10357c0889762bd8d64bbdeba"
 NAMES = ("config.json", "model.bin", "tokenizer.json", "vocabulary.txt")
@@ -23,15 +27,29 @@ CONTENTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def answers():
+    """What the processes that doctor starts have said."""
+    return {}
+
+
 @pytest.fixture(autouse=True)
-def calm(monkeypatch, tmp_path):
-    """A reader's own home and no variables that a check asks for."""
-    for name in ("HF_HOME", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN"):
+def calm(monkeypatch, tmp_path, answers):
+    """A home of its own, no variables that a check asks for; real answers, each asked once."""
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(home)
+
+    class Once:
+        def __init__(self, *question):
+            if question not in answers:
+                answers[question] = _Probe(*question).answer()
+            self.answer = lambda: answers[question]
+
+    monkeypatch.setattr("runtime.doctor.host._Probe", Once)
 
 
 @pytest.fixture
@@ -58,10 +76,9 @@ def mounted(host, bundle):
 
 
 def everything(folder):
-    """Every file below a folder, the audit log as well."""
+    """What lies below a folder, the audit log as well."""
     return {
-        path: (path.lstat().st_mtime_ns, path.is_file() and hashlib.sha256(path.read_bytes()))
-        and (path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+        path: (path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
         for path in sorted(folder.rglob("*"))
     }
 
@@ -402,7 +419,7 @@ def test_a_bundle_that_would_run(host, whole):
     code, found = examined(host, bundle)
     assert code == 0
     assert "frames are checked by `airgap verify`" in found["bundle.readable"]["found"]
-    assert found["offer.space"]["found"] == "mounting it takes 67.8 MB"
+    assert found["offer.space"]["found"] == "mounting it takes 67.6 MB"
     assert not (host.root / "mounts").exists()
     mounted(host, bundle)
     _code, found = examined(host, bundle)  # what is stored is not stored again
@@ -424,19 +441,25 @@ def test_a_file_that_is_no_bundle(host, tmp_path):
     assert bad(host, other).keys() == {"bundle.readable"}
 
 
-def test_a_bundle_whose_promise_cannot_be_kept_here(host, whole, monkeypatch):
+def test_a_bundle_whose_promise_cannot_be_kept_here(host, whole, manifest_of, monkeypatch):
     folder = "diarization/voices"
     model = Artifact("voices", "diarization", "pyannote", folder, None, None, "MIT", gated=False)
-    bundle = whole(artifacts=(model,), features={"diarization_enabled": True}, changed=None)
+    models = (*manifest_of(CONTENTS).artifacts, model)
+    bundle = whole(artifacts=models, features={"diarization_enabled": True})
     monkeypatch.setattr("runtime.engine.speakers.choosing.find_spec", lambda _name: None)
     assert "pyannote.audio is not installed" in bad(host, bundle)["bundle.promise"]
 
 
-def test_a_delta_whose_base_is_not_here(host, whole, write):
-    assert host.root.exists()
-    from_scratch = whole()
-    found = bad(host, from_scratch)
-    assert "offer.base" not in found
+def test_a_delta_whose_base_is_not_here(host, whole, manifest_of):
+    full = manifest_of(CONTENTS)
+    base = Base("ward", "1.0.0", frames.digest(full.to_bytes(), "sha256").hex())
+    left = tuple(replace(file, offset=None) for file in full.files)
+    files = (*left, *manifest_of({"README.txt": b"new\n"}).files)
+    changes = {"version": "1.1.0", "sequence": 8, "base": base, "files": files}
+    delta = whole({"README.txt": b"new\n"}, file="delta", **changes)
+    assert "5 files that it leaves to ward-1.0.0" in bad(host, delta)["offer.base"]
+    mounted(host, whole())
+    assert bad(host, delta) == {}
 
 
 PLAN = {
