@@ -35,7 +35,8 @@ class Trust:
         newest: the latest time that the record vouches for; None for a host that mounted nothing.
         record: why the record cannot be read.
         clock: of this host.
-        audit: events of the log; None where there is none yet; or why it is not sound.
+        audit: what holds of the log, in words; None where there is none yet; or why it is not
+            sound.
     """
 
     store: int | Trouble
@@ -43,7 +44,7 @@ class Trust:
     newest: datetime | None
     record: Trouble | None
     clock: datetime
-    audit: int | Trouble | None
+    audit: str | Trouble | None
 
 
 @dataclass(frozen=True)

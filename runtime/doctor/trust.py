@@ -52,7 +52,7 @@ def _audit(host: Host) -> Finding | None:
         if audit.refused:
             return audit.as_finding("airgap audit verify")
         return warn(audit.message, audit.hint or "run this as the owner of the host's root")
-    return ok(f"{audit} event(s), unbroken" if audit else "nothing is recorded yet")
+    return ok(audit or "nothing is recorded yet")
 
 
 CHECKS: Final = (

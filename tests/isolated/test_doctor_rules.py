@@ -38,7 +38,7 @@ NO_CUDA = Cuda(0, None, None, (), cublas=False, cudnn=False, wheels=())
 
 HOST = Host(
     wish=Wish(),
-    trust=Trust(1, (), NOW, None, NOW, 12),
+    trust=Trust(1, (), NOW, None, NOW, "12 event(s), unbroken"),
     place=Place(Path("/r"), 90 * GB, None, True, (), None, 7, Path("/tmp"), 90 * GB),  # noqa: S108
     machine=Machine(
         "x86_64", frozenset({"avx", "avx2"}), 4, 16 * GB, 12 * GB, "cpu, int8, 4 threads", NO_CUDA

@@ -197,6 +197,16 @@ def test_a_broken_audit_log(ward):
     assert "broke at line" in bad(ward)["trust.audit"]
 
 
+def test_a_long_audit_log(ward, monkeypatch):
+    monkeypatch.setattr("runtime.doctor.host._QUICK_LOG", 100)
+    _code, found = examined(ward)
+    assert found["trust.audit"]["state"] == "ok"
+    assert "its last line alone" in found["trust.audit"]["found"]
+    log = ward.root / "audit/log.jsonl"
+    log.write_text(log.read_text()[:-9] + "\n")
+    assert "nothing can be added to it" in bad(ward)["trust.audit"]
+
+
 def test_a_clock_that_was_set_back(ward, monkeypatch):
     monkeypatch.setattr("runtime.doctor.host.clock", lambda: datetime(2020, 1, 1, tzinfo=UTC))
     found = warned(ward)
