@@ -9,6 +9,7 @@ promises      what a server of a mount must be able to do
 doctor        what would fail at start, and the fix
 library       the same from Python: `runtime.open`
 server        OpenAI's audio API over it
+mirror        a read-only hub over what is mounted
 offline       leaves the network, for good, and proves it
   descriptors   what may stay open
   confinement   namespaces, capabilities, Landlock

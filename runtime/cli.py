@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from runtime.verbs import apikey, doctor, mount, serve, transcribe
+from runtime.verbs import apikey, doctor, mirror, mount, serve, transcribe
 from runtime.verbs import list as list_verb
 
 
 def register(app: typer.Typer) -> None:
-    """Add mount, list, doctor, transcribe, serve and apikey."""
-    for verb in (mount, list_verb, doctor, transcribe, serve, apikey):
+    """Add mount, list, doctor, transcribe, serve, mirror and apikey."""
+    for verb in (mount, list_verb, doctor, transcribe, serve, mirror, apikey):
         verb.register(app)
