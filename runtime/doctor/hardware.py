@@ -121,8 +121,10 @@ def _wanted(host: Host) -> bool:
 
 
 def computes_on_gpu(host: Host) -> bool:
-    """Whether the engine would take a GPU: it is asked for, or found where any device will do."""
-    return host.wish.device in {"auto", "cuda"} and bool(host.machine.cuda.gpus)
+    """Whether the engine would take a GPU, as far as it has come."""
+    engine = host.machine.engine
+    chosen = isinstance(engine, str) and engine.startswith("cuda")
+    return bool(host.machine.cuda.gpus) and (chosen or _wanted(host))
 
 
 def _lacking(host: Host, found: str, fix: str) -> Finding:

@@ -52,7 +52,11 @@ def examine(root: Path, wish: Wish) -> Host:
     Args:
         root: the host's.
         wish: what is going to be asked of `airgap serve`.
+
+    Raises:
+        AirgapError: this user may not look into the root, so that nothing could be said.
     """
+    _require_sight(root)
     engine, guard = _Probe("engine", wish.device, wish.compute_type), _Probe("guard")
     trust, place, installed = _trust(root), _place(root), _libraries()
     return Host(
@@ -70,6 +74,19 @@ def examine(root: Path, wish: Wish) -> Host:
             guard=_sentence(guard.answer()),
         ),
     )
+
+
+def _require_sight(root: Path) -> None:
+    """A root that is not there yet is no obstacle; one that is hidden would look like that."""
+    try:
+        root.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise AirgapError(
+            f"this user cannot look into '{root}': {error.strerror}",
+            hint="run this as its owner, or give another --root",
+        ) from error
 
 
 # --- trust ------------------------------------------------------------------------------------
@@ -96,11 +113,14 @@ def _trust(root: Path) -> Trust:
 
 def _audit(root: Path) -> str | Trouble | None:
     log = AuditLog.of(root)
-    found = _status(log.path)
-    if found is None:
-        return None
     try:
-        if found.st_size > _QUICK_LOG:
+        size = log.path.lstat().st_size
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Trouble(f"cannot look at the audit log '{log.path}': {error.strerror}", None)
+    try:
+        if size > _QUICK_LOG:
             return _last_line(log)
         verdict = log.verify()
         verdict.require_sound(str(log.path))
@@ -129,7 +149,8 @@ def _place(root: Path) -> Place:
     system = _file_system(there)
     temporary = places.temporary()
     scratch = _file_system(temporary) if os.access(temporary, os.W_OK | os.X_OK) else None
-    ours = [root, *(root / name for name in ("store", "store/sha256", "mounts", "state", "trust"))]
+    below = [root / name for name in ("store", "store/sha256", "mounts", "state")]
+    ours = [root, TrustStore.of_host(root).folder, *below]
     spool = _status(root / "spool")
     return Place(
         root=root,

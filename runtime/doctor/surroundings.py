@@ -61,11 +61,10 @@ def _offline(host: Host) -> Finding | None:
 
 
 def _endpoint(host: Host) -> Finding | None:
-    endpoint = host.surroundings.variables.get(ENDPOINT)
-    if endpoint is None:
+    if not host.surroundings.variables.get(ENDPOINT):
         return None
-    return warn(
-        f"{ENDPOINT}={endpoint}: other programs ask that hub, unless HF_HUB_OFFLINE=1",
+    return warn(  # its value may hold a password
+        f"{ENDPOINT} is set: other programs ask that hub, unless HF_HUB_OFFLINE=1",
         f"unset {ENDPOINT}, unless it is a mirror inside this site",
     )
 
@@ -98,7 +97,7 @@ def _telemetry(host: Host) -> Finding | None:
         )
     if collector:
         return warn(
-            f"{TELEMETRY[1]} is set: libraries report what they do to {collector}",
+            f"{TELEMETRY[1]} is set: libraries report what they do to a network",
             f"unset {TELEMETRY[1]}",
         )
     return None

@@ -65,7 +65,9 @@ def variables(**values):
 
 
 def cuda(wish="auto", compute_type="auto", base=CUDA, **changes):
-    host = on("machine", cuda=replace(base, **changes))
+    there = replace(base, **changes)
+    engine = "cuda, float16, 4 threads" if there.gpus and wish != "cpu" else "cpu, int8, 4 threads"
+    host = on("machine", cuda=there, engine=engine)
     return replace(host, wish=Wish(device=wish, compute_type=compute_type))
 
 
@@ -150,7 +152,7 @@ PROVOKED = [
         "settings.endpoint",
         variables(HF_ENDPOINT="https://mirror"),
         "warn",
-        "HF_ENDPOINT=https://mirror",
+        "HF_ENDPOINT is set",
         "unset HF_ENDPOINT",
     ),
     ("settings.token", variables(HF_TOKEN="x"), "warn", "HF_TOKEN is set", "unset HF_TOKEN"),
@@ -166,7 +168,7 @@ PROVOKED = [
         "settings.telemetry",
         variables(OTEL_EXPORTER_OTLP_ENDPOINT="http://c"),
         "warn",
-        "report what they do to http://c",
+        "report what they do",
         "unset OTEL_EXPORTER_OTLP_ENDPOINT",
     ),
     ("network.route", on("surroundings", routes=("eth0",)), "warn", "by eth0", "unreachable"),
@@ -344,6 +346,7 @@ QUIET = [
     ("settings.telemetry", variables(PYANNOTE_METRICS_ENABLED="0")),
     ("gpu.cublas", cuda("cpu", cublas=False)),
     ("gpu.driver", cuda("auto", base=NO_CUDA)),
+    ("gpu.cublas", on("machine", cuda=replace(CUDA, cublas=False))),  # the engine took the CPU
     (
         "bundle.emotion",
         bundle(Model("e", "emotion", "transformers", 1), host=versions(transformers="5")),

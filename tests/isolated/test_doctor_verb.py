@@ -350,8 +350,37 @@ def test_a_folder_for_copies_that_is_not_there(ward, monkeypatch):
 
 
 def test_a_store_that_others_may_write(ward):
-    (ward.root / "store").chmod(0o775)
-    assert f"'{ward.root / 'store'}'" in warned(ward)["room.rights"]
+    for name in ("store", "trust"):
+        (ward.root / name).chmod(0o775)
+        assert f"'{ward.root / name}'" in warned(ward)["room.rights"]
+        (ward.root / name).chmod(0o755)
+    assert "room.rights" not in warned(ward)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user(ward):
+    def as_nobody(*arguments):
+        # Imported before: another user may not see where this suite's packages lie.
+        program = (
+            "import os, sys; from airgap.cli import run; import runtime.verbs.doctor; "
+            "from runtime.doctor import checks, host, mounted, offered; "
+            "host._Probe = lambda *q: type('Told', (), {'answer': lambda _: host.Trouble('?', None)})();"
+            f"os.setgid(65534); os.setuid(65534); sys.exit(run({list(arguments)!r}))"
+        )
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    for folder in (ward.root, *ward.root.parents[:3]):
+        folder.chmod(0o755)
+    shown = as_nobody("doctor").stdout
+    assert "WARN  room.rights" in shown
+    assert "may read" in shown
+    assert "WARN  trust.audit" in shown
+    assert "FAIL  room.spool" in shown
+    ward.root.parent.chmod(0o700)
+    hidden = as_nobody("doctor")
+    assert hidden.returncode == 1
+    assert f"this user cannot look into '{ward.root}': Permission denied" in hidden.stderr
 
 
 def test_no_way_out_in_an_empty_network(ward, empty_network):
