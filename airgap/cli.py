@@ -40,7 +40,7 @@ class Verbs(TyperGroup):
     order = (
         *("plan", "lock", "fetch", "scan", "keygen", "build", "paperwork", "split", "carry"),
         *("diff", "cache", "inspect", "verify", "sign", "repair"),
-        *("trust", "mount", "status", "list", "rollback", "unmount", "gc"),
+        *("trust", "mount", "status", "doctor", "list", "rollback", "unmount", "gc"),
         *("transcribe", "serve", "mirror", "apikey", "audit"),
     )
 

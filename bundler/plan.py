@@ -6,35 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from airgap import memory
 from airgap.console import Console, human_size
+from airgap.memory import MB
 from bundler.lock import Lock, LockedModel
 from bundler.measured import recall
 from bundler.profile import Profile
 from bundler.sources import Access
-
-MB: Final = 1_000_000
-
-ENGINE_MEMORY: Final = {
-    "faster-whisper": 400 * MB,
-    "nemo": 1_000 * MB,
-    "pyannote": 1_000 * MB,
-    "transformers": 700 * MB,
-}
-"""What an engine, its libraries and what it computes hold in memory beside any model, in bytes.
-
-With torch 2.13 for CPUs, NeMo 3.0, pyannote.audio 4.0 and transformers 5.23, importing takes 750,
-770 and 410 MB: `python -c "import resource, LIBRARY; print(resource.getrusage(0).ru_maxrss)"`, in
-KiB, for LIBRARY in nemo.collections.asr.models, pyannote.audio.pipelines (with NeMo installed,
-which it imports), transformers.models.wav2vec2.modeling_wav2vec2. Ten seconds of sound through a
-wav2vec 2.0 of 165 million weights take another 120 MB. They share torch, so that two together
-take less than their sum.
-"""
-
-VERIFIED_LOADING: Final = 2
-"""Copies of the model being loaded, beside the loaded one: the hashed buffer and the engine's."""
-
-GPU_WORKSPACE: Final = 1_500 * MB
-"""Memory of the GPU beside the weights: CUDA, and decoding with five beams."""
 
 OVERHEAD: Final = 1_000
 """A bundle is at most one part in so many larger than its files."""
@@ -116,8 +94,8 @@ def make_plan(profile: Profile, lock: Lock, access: Access) -> Plan:
         cache_disk=size,
         bundle_disk=bundle,
         host_disk=bundle + size,
-        memory=_memory(lock),
-        gpu_memory=_gpu_memory(lock) if profile.device == "gpu" else None,
+        memory=memory.to_load(_loaded(lock)),
+        gpu_memory=memory.to_load_on_gpu(_loaded(lock)) if profile.device == "gpu" else None,
         missing=tuple(lock.missing()),
     )
 
@@ -145,21 +123,9 @@ def _planned(model: LockedModel, access: Access) -> PlannedModel:
     )
 
 
-def _loaded(lock: Lock) -> list[int]:
-    """The sizes of the models that an engine holds in memory."""
-    return [model.size for model in lock.models if model.engine]
-
-
-def _memory(lock: Lock) -> int:
-    """Everything loaded, and beside it the largest model on its way in."""
-    engines = {model.engine for model in lock.models if model.engine}
-    libraries = sum(ENGINE_MEMORY.get(engine, 0) for engine in engines)
-    sizes = _loaded(lock)
-    return libraries + sum(sizes) + VERIFIED_LOADING * max(sizes, default=0)
-
-
-def _gpu_memory(lock: Lock) -> int:
-    return sum(_loaded(lock)) + GPU_WORKSPACE
+def _loaded(lock: Lock) -> list[tuple[str | None, int]]:
+    """Engine and size of every model."""
+    return [(model.engine, model.size) for model in lock.models]
 
 
 def show_plan(plan: Plan, console: Console) -> None:

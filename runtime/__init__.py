@@ -8,6 +8,8 @@ recheck, mend          what is mounted, compared with what was signed once more;
 generation, loading    a mount as it lies on disk; its models, hashed as they are loaded
 recordings, engine     audio -> transcript
 models, diarization    a mounted model or back end, loaded: the one way for every verb
+promises      what a server of a mount must be able to do
+doctor        what would fail at start, and the fix
 library       the same from Python: `runtime.open`
 server        OpenAI's audio API over it
 mirror        a read-only hub over what is mounted

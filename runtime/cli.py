@@ -1,15 +1,26 @@
-"""The verbs of the isolated side, for the `airgap` command."""
+"""The verbs of the isolated side."""
 
 from __future__ import annotations
 
 import typer
 
-from runtime.verbs import apikey, gc, mirror, mount, rollback, serve, status, transcribe, unmount
+from runtime.verbs import (
+    apikey,
+    doctor,
+    gc,
+    mirror,
+    mount,
+    rollback,
+    serve,
+    status,
+    transcribe,
+    unmount,
+)
 from runtime.verbs import list as list_verb
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    everyday = (mount, status, list_verb, rollback, unmount, gc)
+    everyday = (mount, status, doctor, list_verb, rollback, unmount, gc)
     for verb in (*everyday, transcribe, serve, mirror, apikey):
         verb.register(app)

@@ -9,11 +9,11 @@ from airgap.errors import AirgapError, UsageError
 from airgap.licences import is_non_commercial
 from airgap.manifest import Artifact
 from runtime import loading
-from runtime.engine.hardware import Hardware
 from runtime.generation import Generation
 
 if TYPE_CHECKING:
     from runtime.engine.emotion.model import EmotionModel
+    from runtime.engine.hardware import Hardware
 
 ROLE = "emotion"
 

@@ -221,6 +221,7 @@ def test_the_wheel_carries_profiles_and_types_and_no_tests(wheel: Path) -> None:
         (["plan", "demo"], 0, "tiny.en"),
         (["trust", "list"], 3, "airgap trust init"),
         (["list"], 0, "nothing is mounted"),
+        (["doctor"], 1, "pip install 'airgap-bundler[cpu]'"),
         (["build", "demo"], 2, "pip install 'airgap-bundler[bundler]'"),
         (["fetch", "demo"], 2, "pip install 'airgap-bundler[bundler]'"),
         (["transcribe", "speech.wav"], 2, "pip install 'airgap-bundler[cpu]'"),

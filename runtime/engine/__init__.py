@@ -6,6 +6,7 @@ hardware      device and compute type, chosen from what is there and stated
 options       what a caller may ask of a transcription
 features      samples -> log-Mel spectrogram, in bounded memory
 whisper       a verified model + samples -> Transcript
+whisper_files what such a model must bring
 speakers      who speaks: back ends, and turns onto words
 scheduler     fair turns between callers, step by step
 formats       Transcript -> text, srt, vtt, tsv, json, rttm, diarized_json

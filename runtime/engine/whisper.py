@@ -7,7 +7,7 @@ that lacks it is refused first.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,18 +22,11 @@ from runtime.engine.features import BlockwiseFeatures
 from runtime.engine.hardware import Hardware
 from runtime.engine.options import HOTWORD_TOKENS, TranscribeOptions, check_options
 from runtime.engine.transcript import Segment, Transcript, Word
+from runtime.engine.whisper_files import check_files
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 """onnxruntime (voice detection) since 1.29 reports to its maker unless this is set before its
 first import, which happens at the first recording; it also keeps a device id under HOME."""
-
-_NEEDED: Final = (
-    ("config.json",),
-    ("model.bin",),
-    ("tokenizer.json",),
-    ("vocabulary.json", "vocabulary.txt"),
-)
-"""What a model must bring; of each line, one."""
 
 _MEMORY_NAME: Final = "/dev/null/verified"
 """What faster-whisper calls a model in memory. It joins file names to it and looks on disk, even
@@ -103,7 +96,7 @@ class WhisperEngine:
         Raises:
             AirgapError: a file is missing or empty, or the engine cannot load them.
         """
-        _check_files(name, {file: len(content) for file, content in files.items()})
+        check_files(name, {file: len(content) for file, content in files.items()})
         # Given always, so that faster-whisper looks for none: `{}` means Whisper's 80 mels.
         small = {
             "tokenizer.json": files.pop("tokenizer.json"),
@@ -128,7 +121,7 @@ class WhisperEngine:
             sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
         except OSError as error:
             raise AirgapError(f"cannot read model '{name}': {error}") from error
-        _check_files(name, sizes)
+        check_files(name, sizes)
         return cls._loaded(name, hardware, str(folder.absolute()))
 
     @classmethod
@@ -262,21 +255,6 @@ def _engine_errors(what: str) -> Iterator[None]:
         raise AirgapError(f"{what}: not enough memory") from error
     except Exception as error:
         raise AirgapError(f"{what}: {str(error) or type(error).__name__}") from error
-
-
-def _check_files(name: str, sizes: Mapping[str, int]) -> None:
-    """Refuse a model for which faster-whisper would go to a hub, or CTranslate2 would guess."""
-    missing = [
-        " or ".join(f"'{file}'" for file in either)
-        for either in _NEEDED
-        if not any(sizes.get(file) for file in either)
-    ]
-    if missing:
-        raise AirgapError(
-            f"model '{name}' is incomplete: expected {', '.join(missing)}, "
-            f"found {', '.join(sorted(sizes)) or 'nothing'}",
-            hint="build the bundle again from a lock that names every file of the model",
-        )
 
 
 def _check_features(name: str, model: WhisperModel) -> None:

@@ -20,11 +20,10 @@ import numpy as np
 from airgap import limits, strict_json
 from airgap.accepted import clock
 from airgap.errors import AirgapError
-from runtime import diarization, emotion_models, generation, models, standing
+from runtime import diarization, emotion_models, generation, models, promises, standing
 from runtime.engine.audio import SAMPLE_RATE, Samples
 from runtime.engine.hardware import Hardware, find_hardware
 from runtime.engine.options import FALLBACK_TEMPERATURES, TranscribeOptions
-from runtime.engine.speakers import choosing
 from runtime.engine.speakers.choosing import Choice, Diarization
 from runtime.engine.speakers.conversation import overlaps
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
@@ -206,10 +205,10 @@ def load(source: Source, metrics: Metrics) -> Loaded:
     hardware = find_hardware(source.device, source.compute_type, source.threads, source.workers)
     with generation.current(source.root, source.bundle) as mounted:
         _tell_standing(source, mounted, metrics)
-        choice = choosing.promised(mounted.manifest, source.diarization)
+        promised = promises.kept(mounted, source.models, source.diarization, emotion=source.emotion)
+        choice = promised.speakers
         engines = {}
-        for name in source.models or (None,):
-            artifact = mounted.artifact("asr", name)
+        for artifact in promised.transcribers:
             started = time.perf_counter()
             engine = models.load(mounted, artifact, hardware, source.verified_load)
             metrics.load.labels(engine.name).set(time.perf_counter() - started)

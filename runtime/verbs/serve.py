@@ -241,19 +241,10 @@ def _check_mount(
     emotion: bool,
 ) -> str:
     """Refuse, before anything is bound, what could not be served; the name of the bundle."""
-    from airgap.errors import UsageError
-    from runtime import emotion_models, generation
-    from runtime.engine.speakers import choosing
+    from runtime import generation, promises
 
-    if len(set(models)) != len(models):
-        raise UsageError(f"--model: a model is named twice in {', '.join(models)}")
     with generation.current(root, bundle) as mounted:
-        for name in models or (None,):
-            mounted.artifact("asr", name)
-        choosing.promised(mounted.manifest, diarization)
-        if emotion:
-            options.require("transformers", "emotion", "airgap serve --emotion")
-            emotion_models.carried(mounted)
+        promises.kept(mounted, models, diarization, emotion=emotion)
         return mounted.statement.name
 
 

@@ -1,0 +1,154 @@
+"""Rules about processor and GPU: what the engine computes on, and what that still lacks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from airgap.console import human_size
+from runtime.doctor.facts import Host
+from runtime.doctor.finding import Check, Finding, Trouble, fail, ok, warn
+from runtime.doctor.surroundings import FORCED_ISA, VISIBLE
+
+_AVX512: Final = frozenset({"avx512f", "avx512cd", "avx512vl", "avx512bw", "avx512dq"})
+
+_OLDEST_CUDA: Final = (12, 0)
+"""Of the driver: cuBLAS 12 needs it. (CUDA 12 release notes, minor version compatibility.)"""
+
+_OLDEST_GPU: Final = (5, 0)
+"""CUDA 12 has no code for older ones."""
+
+_HALF_FLOATS: Final = (7, 0)
+"""GPUs before it have no quick float16."""
+
+
+def _instructions(host: Host) -> Finding | None:
+    machine = host.machine
+    if machine.architecture != "x86_64":
+        return ok(f"{machine.architecture}, {machine.cores} core(s)")
+    forced = host.surroundings.variables.get(FORCED_ISA)
+    chosen = _chosen(machine.features)
+    if forced and forced.upper() != chosen:
+        return warn(
+            f"{FORCED_ISA}={forced}, where CTranslate2 would choose {chosen}: slower, or an "
+            "illegal instruction",
+            f"unset {FORCED_ISA}",
+        )
+    if chosen in {"AVX", "GENERIC"}:
+        return warn(
+            f"the processor has no AVX2: CTranslate2 takes {chosen}, several times slower",
+            "show the guest its host's processor (QEMU: -cpu host), or use a newer one",
+        )
+    return ok(f"{chosen}, {machine.cores} core(s)")
+
+
+def _chosen(features: frozenset[str]) -> str:
+    """The code path that CTranslate2 takes (its cpu_isa.cc), best first."""
+    if features >= _AVX512:
+        return "AVX512"
+    return next((name for name in ("AVX2", "AVX") if name.lower() in features), "GENERIC")
+
+
+def _engine(host: Host) -> Finding | None:
+    engine = host.machine.engine
+    if engine is None:
+        return None
+    if isinstance(engine, Trouble):
+        return engine.as_finding("give --device and --compute-type that this host has")
+    return ok(engine)
+
+
+def _driver(host: Host) -> Finding | None:
+    cuda = host.machine.cuda
+    if not _wanted(host) and not cuda.boards:
+        return None
+    if cuda.driver is None:
+        return _lacking(host, "NVIDIA's driver is not loaded", "install it; then: nvidia-smi")
+    if cuda.error is not None:
+        return _lacking(host, f"NVIDIA's driver does not start: {cuda.error}", "nvidia-smi")
+    if cuda.driver < _OLDEST_CUDA:
+        return _lacking(
+            host,
+            f"NVIDIA's driver runs CUDA {_dotted(cuda.driver)}, expected 12.0 or newer",
+            "install driver 525 or newer",
+        )
+    if not cuda.gpus:
+        hidden = f" ({VISIBLE}={host.surroundings.variables.get(VISIBLE, '')})"
+        return _lacking(host, f"the driver shows no GPU{hidden}", f"unset {VISIBLE}")
+    return ok(f"CUDA {_dotted(cuda.driver)}")
+
+
+def _cublas(host: Host) -> Finding | None:
+    cuda = host.machine.cuda
+    if not computes_on_gpu(host):
+        return None
+    if cuda.cublas:
+        return ok("cuBLAS 12")
+    return fail(
+        "the loader finds no libcublas.so.12: the first inference would fail",
+        _library_fix(cuda.wheels),
+    )
+
+
+def _cudnn(host: Host) -> Finding | None:
+    cuda = host.machine.cuda
+    if not computes_on_gpu(host):
+        return None
+    if cuda.cudnn:
+        return ok("cuDNN 9")
+    return warn(
+        "the loader finds no libcudnn.so.9: Whisper works without, other libraries may not",
+        _library_fix(cuda.wheels),
+    )
+
+
+def _capability(host: Host) -> Finding | None:
+    if not computes_on_gpu(host):
+        return None
+    gpu = host.machine.cuda.gpus[0]
+    shown = f"{gpu.name}, compute capability {_dotted(gpu.capability)}, {human_size(gpu.memory)}"
+    asked = host.wish.compute_type
+    if gpu.capability < _OLDEST_GPU:
+        return fail(f"{shown}: CUDA 12 has no code for it", "--device cpu")
+    if gpu.capability < _HALF_FLOATS and asked == "float16":
+        return fail(f"{shown}: no quick float16, expected 7.0 or newer", "--compute-type auto")
+    if gpu.capability < _HALF_FLOATS:
+        return warn(f"{shown}: no quick float16", "--compute-type auto takes int8_float32")
+    return ok(shown)
+
+
+def _wanted(host: Host) -> bool:
+    return host.wish.device == "cuda"
+
+
+def computes_on_gpu(host: Host) -> bool:
+    """Whether the engine would take a GPU, as far as it has come."""
+    engine = host.machine.engine
+    chosen = isinstance(engine, str) and engine.startswith("cuda")
+    return bool(host.machine.cuda.gpus) and (chosen or _wanted(host))
+
+
+def _lacking(host: Host, found: str, fix: str) -> Finding:
+    """No GPU: an error where one was asked for, else the CPU is taken."""
+    if _wanted(host):
+        return fail(found, fix)
+    return warn(f"{found}; there is a GPU, and the CPU is taken", f"{fix}; or --device cpu")
+
+
+def _library_fix(wheels: tuple[str, ...]) -> str:
+    if wheels:
+        return f"export LD_LIBRARY_PATH={':'.join(wheels)}"
+    return "pip install 'airgap-bundler[gpu]'"
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+CHECKS: Final = (
+    Check("hardware.cpu", "Which instructions does CTranslate2 compute with?", _instructions),
+    Check("hardware.engine", "Which device and arithmetic does it choose?", _engine),
+    Check("gpu.driver", "Does NVIDIA's driver run CUDA 12, and show a GPU?", _driver),
+    Check("gpu.cublas", "Does the loader find cuBLAS 12?", _cublas),
+    Check("gpu.cudnn", "Does the loader find cuDNN 9?", _cudnn),
+    Check("gpu.capability", "Can the GPU do the compute type?", _capability),
+)
