@@ -22,7 +22,7 @@ from airgap.errors import AirgapError
 from airgap.manifest import Manifest
 from airgap.strict_json import to_time
 from airgap.verify import VerifiedBundle
-from runtime import generation, inventory
+from runtime import generation, inventory, layouts
 from runtime.folders import Folder
 from runtime.generation import (
     CURRENT,
@@ -168,8 +168,9 @@ def _sweep(folder: Folder) -> None:
 
 def _link_all(store: Store, tree: Folder, manifest: Manifest) -> None:
     """Give every file its name in the tree, then make the names last, each folder's at once."""
-    paths = [PurePosixPath(file.path) for file in manifest.files]
-    for file, path in zip(manifest.files, paths, strict=True):
+    files = (*manifest.files, *layouts.links(manifest))
+    paths = [PurePosixPath(file.path) for file in files]
+    for file, path in zip(files, paths, strict=True):
         with tree.inside(str(path.parent)) as folder:
             store.link(file, folder, path.name)
     for parent in sorted({str(path.parent) for path in paths}):
