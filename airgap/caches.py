@@ -127,12 +127,16 @@ def files_below(path: Path) -> dict[Path, os.stat_result]:
     return found
 
 
+def inode(status: os.stat_result) -> Inode:
+    """What tells a file from its names."""
+    return status.st_dev, status.st_ino
+
+
 def tally(files: Iterable[os.stat_result], seen: set[Inode]) -> tuple[int, int]:
     """How many files and bytes these are beyond those that were seen, which they join."""
     count = size = 0
     for one in files:
-        inode = (one.st_dev, one.st_ino)
-        if inode not in seen:
-            seen.add(inode)
+        if inode(one) not in seen:
+            seen.add(inode(one))
             count, size = count + 1, size + one.st_size
     return count, size

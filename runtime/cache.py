@@ -136,14 +136,13 @@ class CachePaths:
         }
 
     def shadowed_by(self, environ: Mapping[str, str] = os.environ) -> list[str]:
-        """What these variables, as they are now, would lead away from here: a sentence each."""
-        wanted = self.environment()
-        wrong = [name for name, value in wanted.items() if environ.get(name, value) != value]
-        wrong += [name for name in SHADOWS if environ.get(name, str(self.hub)) != str(self.hub)]
+        """Which of these variables lead a library elsewhere, or to a network: a sentence each."""
+        wanted = {**dict.fromkeys(SHADOWS, str(self.hub)), **self.environment()}
+        mend = f'for {self.bundle or self.root} alone: eval "$(airgap cache env)"'
         return [
-            f"{name} is '{environ[name]}': libraries that read it do not look in "
-            f"'{self.bundle or self.root}' as they should; `airgap cache env` mends it"
-            for name in wrong
+            f"{name} is '{environ[name]}', expected '{value}'; {mend}"
+            for name, value in wanted.items()
+            if environ.get(name, value) != value
         ]
 
 

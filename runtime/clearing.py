@@ -6,9 +6,11 @@ mount. So each is looked at by where it really lies before anything is removed.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Final
 
-from airgap.caches import Holding, Inode, files_below
+from airgap.caches import Holding, files_below, inode, tally
 from airgap.errors import UsageError
 from runtime import holdings
 from runtime.cache import CachePaths
@@ -16,7 +18,7 @@ from runtime.folders import Folder
 from runtime.generation import HEAD, MOUNTS
 from runtime.store import BLOBS
 
-_OWN = (MOUNTS, BLOBS, "trust", "state", "audit", "staging")
+_OWN: Final = (MOUNTS, "store", "staging", "trust", "state", "audit", "receipts")
 """Folders of the host's root that are no cache."""
 
 
@@ -38,42 +40,37 @@ def clear(
         UsageError: a folder is part of a mount, or holds more than a cache; nothing was removed.
         AirgapError: something cannot be read or removed.
     """
-    going = {kind: holdings.contents(paths, kind) for kind in kinds}
-    for path in (one for found in going.values() for one in found):
-        _refuse_protected(root, path)
-    every = {
-        path: at
-        for found in going.values()
-        for one in found
-        for path, at in files_below(one).items()
+    going = {path: kind for kind in kinds for path in holdings.contents(paths, kind)}
+    for place in {path.parent for path in going}:
+        _refuse_protected(root, place)
+    found = {path: list(files_below(path).values()) for path in going}
+    names = Counter(inode(one) for files in found.values() for one in files)
+    staying = {
+        inode(one) for files in found.values() for one in files if one.st_nlink > names[inode(one)]
     }
-    names: dict[Inode, int] = {}
-    for at in every.values():
-        names[at.st_dev, at.st_ino] = names.get((at.st_dev, at.st_ino), 0) + 1
-    kept = {
-        (at.st_dev, at.st_ino) for at in every.values() if names[at.st_dev, at.st_ino] < at.st_nlink
-    }
-    freed = holdings.foreign(paths, kinds, kept)
-    if not dry_run:
-        for path in (one for found in going.values() for one in found):
+    gone = []
+    for path, kind in going.items():
+        _files, size = tally(found[path], staying)
+        name = holdings.model_name(path)
+        gone.append(Holding(kind, name, str(path), len(found[path]), size, holdings.FOREIGN))
+        if not dry_run:
             with Folder.at(path.parent) as folder:
                 folder.remove(path.name)
-    return freed
+    return gone
 
 
-def _refuse_protected(root: Path, path: Path) -> None:
-    """Raise UsageError where removing a path would take something that is no foreign cache."""
-    real = path.parent.resolve() / path.name
+def _refuse_protected(root: Path, folder: Path) -> None:
+    """Raise UsageError where a folder is part of a mount, or holds what is no foreign cache."""
+    real, place = folder.resolve(), root.resolve()
     for parent in (real, *real.parents):
-        if (parent / HEAD).is_file() or parent in {root / MOUNTS, root / BLOBS}:
+        if (parent / HEAD).is_file() or parent in {place / MOUNTS, place / BLOBS}:
             raise UsageError(
-                f"'{path}' is part of a mount, '{parent}', and is not cleared as a cache",
+                f"'{folder}' is part of a mount, '{parent}', and is not cleared as a cache",
                 hint="airgap unmount NAME, then airgap gc; or unset the variable that leads there",
             )
-    protected = [*(root / own for own in _OWN), Path.home()]
-    for own in protected:
-        if own.resolve().is_relative_to(real):
+    for own in (*(place / name for name in _OWN), Path.home().resolve()):
+        if own.is_relative_to(real):
             raise UsageError(
-                f"'{path}' holds more than a cache: '{own}' lies in it",
+                f"'{folder}' is no cache alone: '{own}' lies in it",
                 hint="name a folder of its own in the variable that leads there",
             )

@@ -41,30 +41,7 @@ def of_host(root: Path, paths: CachePaths) -> list[Holding]:
         AirgapError: a folder cannot be read.
     """
     seen: set[Inode] = set()
-    return [*_mounts(root, seen), *_store(root, seen), *foreign(paths, KINDS, seen)]
-
-
-def foreign(
-    paths: CachePaths, kinds: tuple[str, ...], seen: set[Inode] | None = None
-) -> list[Holding]:
-    """What lies in folders that libraries fill by themselves; nothing where it was seen before.
-
-    Args:
-        paths: the folders.
-        kinds: which of `KINDS`.
-        seen: files that were counted elsewhere; those of here join them.
-
-    Raises:
-        AirgapError: a folder cannot be read.
-    """
-    counted: set[Inode] = set() if seen is None else seen
-    found = []
-    for kind in kinds:
-        for path in contents(paths, kind):
-            files, size = tally(files_below(path).values(), counted)
-            if files:
-                found.append(Holding(kind, _model_name(path), str(path), files, size, FOREIGN))
-    return found
+    return [*_mounts(root, seen), *_store(root, seen), *_foreign(paths, seen)]
 
 
 def contents(paths: CachePaths, kind: str) -> list[Path]:
@@ -88,7 +65,8 @@ def contents(paths: CachePaths, kind: str) -> list[Path]:
         raise AirgapError(f"cannot read '{error.filename}': {error.strerror}") from error
 
 
-def _model_name(path: Path) -> str:
+def model_name(path: Path) -> str:
+    """What the files at a path of `contents` are a model of: ORG/NAME, or the folder's name."""
     kind, _dashes, repository = path.name.partition("--")
     return repository.replace("--", "/") if kind == "models" and repository else path.name
 
@@ -132,3 +110,12 @@ def _store(root: Path, seen: set[Inode]) -> Iterator[Holding]:
     files, size = tally([*older, *blobs], seen)
     if files:
         yield Holding("store", "of no current mount", str(root / BLOBS), files, size, VERIFIED)
+
+
+def _foreign(paths: CachePaths, seen: set[Inode]) -> Iterator[Holding]:
+    """What lies in folders that libraries fill by themselves, and was not seen elsewhere."""
+    for kind in KINDS:
+        for path in contents(paths, kind):
+            files, size = tally(files_below(path).values(), seen)
+            if files:
+                yield Holding(kind, model_name(path), str(path), files, size, FOREIGN)
