@@ -6,7 +6,8 @@ further names its layouts give it; then the store, for what only older generatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -83,20 +84,25 @@ def _mounts(root: Path, seen: set[Inode]) -> Iterator[Holding]:
 def _mounted(mounted: Generation, seen: set[Inode]) -> Iterator[Holding]:
     """A holding for each model of a mount, one for the bundle's papers, one for strangers."""
     manifest, title = mounted.manifest, mounted.statement.title
-    there = files_below(mounted.folder.path)
+    tree, further = mounted.folder.path, layouts.links(manifest)
+    there = files_below(tree)
     for one in manifest.artifacts:
         files = manifest.files_of(one)
-        paths = {file: mounted.folder.path / file.path for file in files}
-        whole = all(path in there and there[path].st_size == f.size for f, path in paths.items())
-        count, size = tally((there[path] for path in paths.values() if path in there), seen)
+        names = [tree / file.path for file in (*files, *further) if file.artifact == one.id]
+        whole = all(_has(there, tree / file.path, file.size) for file in files)
+        count, size = tally((there[path] for path in names if path in there), seen)
         kind = layouts.FOLDERS.get(one.role, one.role)
         yield Holding(kind, one.id, title, count, size, VERIFIED if whole else DAMAGED)
-    own = {mounted.folder.path / file.path for file in manifest.files}
-    papers = [at for path, at in there.items() if path in own or path.parent == mounted.folder.path]
+    own = {tree / file.path for file in manifest.files}
+    papers = [at for path, at in there.items() if path in own or path.parent == tree]
     yield Holding("papers", "of the bundle", title, *tally(papers, seen), VERIFIED)
-    files_, size_ = tally(there.values(), seen)
-    if files_:
-        yield Holding("papers", "of nobody who signed", title, files_, size_, FOREIGN)
+    strangers, size = tally(there.values(), seen)
+    if strangers:
+        yield Holding("papers", "of nobody who signed", title, strangers, size, FOREIGN)
+
+
+def _has(there: Mapping[Path, os.stat_result], path: Path, size: int) -> bool:
+    return path in there and there[path].st_size == size
 
 
 def _store(root: Path, seen: set[Inode]) -> Iterator[Holding]:
