@@ -2,6 +2,8 @@
 
 folders, store         open folders that no link leads out of; blobs by digest
 mount, inventory       VerifiedBundle -> generation; what is in it, for people
+layouts                further names in a mount, for each library
+cache, holdings, clearing   where libraries look; what is there; what of it may go
 generation, loading    a mount as it lies on disk; its models, hashed as they are loaded
 recordings, engine     audio -> transcript
 models, diarization    a mounted model or back end, loaded: the one way for every verb
