@@ -21,7 +21,7 @@ COMMANDS = "airgap.commands"
 """The entry-point group through which each side adds its verbs."""
 
 CONNECTED = frozenset(
-    {"plan", "lock", "fetch", "scan", "build", "paperwork", "split", "carry", "diff", "cache"}
+    {"plan", "lock", "fetch", "scan", "build", "paperwork", "split", "carry", "diff"}
 )
 """Verbs that are missing where the connected side is not installed."""
 

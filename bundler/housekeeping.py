@@ -4,78 +4,83 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from airgap.caches import Holding
 from airgap.errors import AirgapError
 from bundler.download_cache import DownloadCache
 from bundler.partial import try_lock
+
+KIND: Final = "downloads"
+CHECKED: Final = "checked"
+INCOMPLETE: Final = "incomplete"
 
 DAY: Final = 86_400
 """Seconds."""
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a cache holds. Sizes in bytes, times in seconds since 1970.
-
-    Attributes:
-        files, size: whole files.
-        partial_files, partial_size: files that are still to be completed.
-        unused_since: when the file that nobody used for longest was used; None where there is none.
-    """
-
-    files: int
-    size: int
-    partial_files: int
-    partial_size: int
-    unused_since: float | None
+def contents(cache: DownloadCache) -> list[Holding]:
+    """What a cache holds; nothing is changed."""
+    whole, partial = list(_whole(cache)), list(_partial(cache))
+    unused = min((path.stat().st_mtime for path in whole), default=0.0)
+    since = datetime.fromtimestamp(unused, UTC).strftime("%Y-%m-%d")
+    found = [
+        _holding(cache, f"used since {since}", _sizes(whole), CHECKED),
+        _holding(cache, "still coming", _sizes(partial), INCOMPLETE),
+    ]
+    return [one for one in found if one.files]
 
 
-@dataclass(frozen=True)
-class Cleared:
-    """What was removed."""
-
-    files: int
-    size: int
+def clearable(cache: DownloadCache, keep_days: int = 0) -> list[Holding]:
+    """What `clear` would remove now; nothing is changed."""
+    return _cleared(cache, _sizes(_unused(cache, keep_days)))
 
 
-def contents(cache: DownloadCache) -> Contents:
-    """Look, and change nothing."""
-    whole = [path.stat() for path in _whole(cache)]
-    partial = [path.stat().st_size for path in _partial(cache)]
-    return Contents(
-        files=len(whole),
-        size=sum(found.st_size for found in whole),
-        partial_files=len(partial),
-        partial_size=sum(partial),
-        unused_since=min((found.st_mtime for found in whole), default=None),
-    )
-
-
-def clear(cache: DownloadCache, keep_days: int = 0) -> Cleared:
+def clear(cache: DownloadCache, keep_days: int = 0) -> list[Holding]:
     """Remove what nobody used in the last days.
 
     Args:
         cache: the cache.
         keep_days: 0 removes everything but what is being written now.
 
+    Returns:
+        What was removed, in one holding; empty where there was nothing.
+
     Raises:
         AirgapError: a build or a fetch is using the cache, or a file cannot be removed.
     """
-    before = time.time() - keep_days * DAY
-    files = size = 0
+    gone = []
     with cache.alone():
-        for path in (*_whole(cache), *_partial(cache)):
-            found = path.stat()
-            if found.st_mtime <= before and _removed(path):
-                files, size = files + 1, size + found.st_size
+        for path in _unused(cache, keep_days):
+            size = path.stat().st_size
+            if _removed(path):
+                gone.append(size)
         for record in _records(cache):
             if not record.with_name(record.name.partition(".")[0]).exists():
                 record.unlink(missing_ok=True)
-    return Cleared(files, size)
+    return _cleared(cache, gone)
+
+
+def _unused(cache: DownloadCache, keep_days: int) -> list[Path]:
+    """Files that nobody used in the last days."""
+    before = time.time() - keep_days * DAY
+    found = (*_whole(cache), *_partial(cache))
+    return [path for path in found if path.stat().st_mtime <= before]
+
+
+def _sizes(paths: Iterable[Path]) -> list[int]:
+    return [path.stat().st_size for path in paths]
+
+
+def _cleared(cache: DownloadCache, sizes: list[int]) -> list[Holding]:
+    return [_holding(cache, "unused", sizes, CHECKED)] if sizes else []
+
+
+def _holding(cache: DownloadCache, name: str, sizes: list[int], state: str) -> Holding:
+    return Holding(KIND, name, str(cache.root), len(sizes), sum(sizes), state)
 
 
 def _removed(path: Path) -> bool:

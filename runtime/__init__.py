@@ -5,6 +5,8 @@ root                   of the host, for one change at a time
 mount, inventory       VerifiedBundle -> generation; what is in it, for people
 lineage                the generations of a name: rollback, unmount and gc work on them
 recheck, mend          what is mounted, compared with what was signed once more; restored
+layouts                further names in a mount, for each library
+cache, holdings, clearing   where libraries look; what is there; what of it may go
 generation, loading    a mount as it lies on disk; its models, hashed as they are loaded
 recordings, engine     audio -> transcript
 models, diarization    a mounted model or back end, loaded: the one way for every verb

@@ -6,6 +6,7 @@ import typer
 
 from runtime.verbs import (
     apikey,
+    cache,
     doctor,
     gc,
     mirror,
@@ -21,6 +22,6 @@ from runtime.verbs import list as list_verb
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    everyday = (mount, status, doctor, list_verb, rollback, unmount, gc)
+    everyday = (mount, status, doctor, list_verb, cache, rollback, unmount, gc)
     for verb in (*everyday, transcribe, serve, mirror, apikey):
         verb.register(app)

@@ -18,7 +18,7 @@ from airgap.errors import AirgapError
 from airgap.manifest import Manifest
 from airgap.strict_json import to_time
 from airgap.verify import VerifiedBundle
-from runtime import inventory, lineage
+from runtime import inventory, layouts, lineage
 from runtime.folders import Folder
 from runtime.generation import (
     CURRENT,
@@ -79,7 +79,7 @@ def _copies(store: Store, root: Folder, manifest: Manifest) -> int:
     size = sum(file.size for file in manifest.files)
     console.warn(
         f"the file system of '{root.path}' has no hard links: the mount is a second copy of the "
-        f"models, {human_size(size)} more"
+        f"models, {human_size(size)} more, and has the names of a hub cache alone"
     )
     return size
 
@@ -136,8 +136,10 @@ def _record(name: Folder, verified: VerifiedBundle, now: datetime) -> Record:
 
 def _link_all(store: Store, tree: Folder, manifest: Manifest) -> None:
     """Give every file its name in the tree, then make the names last, each folder's at once."""
-    paths = [PurePosixPath(file.path) for file in manifest.files]
-    for file, path in zip(manifest.files, paths, strict=True):
+    further = layouts.links(manifest) if store.links() else ()
+    files = (*manifest.files, *further)
+    paths = [PurePosixPath(file.path) for file in files]
+    for file, path in zip(files, paths, strict=True):
         with tree.inside(str(path.parent)) as folder:
             store.link(file, folder, path.name)
     for parent in sorted({str(path.parent) for path in paths}):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from typing import Final
@@ -14,6 +14,7 @@ from airgap.console import Advance, quietly
 from airgap.errors import AirgapError, DamagedError
 from airgap.manifest import File
 from airgap.parallel import in_order
+from runtime import layouts
 from runtime.folders import Folder
 from runtime.generation import HEAD, INVENTORY, MANIFEST, RECORD, Generation
 
@@ -40,7 +41,7 @@ def damaged(
             advance(file.size)
             if defect is not None:
                 found[file] = defect
-    return found
+    return found | dict(_astray(one, files, found))
 
 
 def require_signed(
@@ -73,13 +74,40 @@ def require_signed(
 
 def _strangers(one: Generation, artifact: str | None) -> list[str]:
     """What lies in a generation, or in the folder of an artifact, and was signed by nobody."""
-    signed = {file.path for file in one.manifest.files} | _OURS
+    names = (*one.manifest.files, *layouts.links(one.manifest))
+    signed = {file.path for file in names} | _OURS
     below = next((found.path for found in one.manifest.artifacts if found.id == artifact), "")
     try:
         with one.folder.inside(below, make=False) as folder:
             return sorted(_unsigned(folder, f"{below}/" if below else "", signed))
     except AirgapError:  # the folder is missing: its files are told to be
         return []
+
+
+def _astray(
+    one: Generation, files: tuple[File, ...], wrong: Mapping[File, str]
+) -> Iterator[tuple[File, str]]:
+    """Further names that do not lead to the file that they are names of, or to a damaged one.
+
+    One that is missing takes nothing from what was signed: a mount by copies has none.
+    """
+    signed = {file.sha256: file for file in files}
+    for link in layouts.links(one.manifest):
+        file = signed.get(link.sha256)
+        if file is None or not _is_there(one.folder, link.path):
+            continue
+        if file in wrong:
+            yield link, wrong[file]
+        elif not os.path.samestat(one.folder.status(link.path), one.folder.status(file.path)):
+            yield link, f"is another file than '{file.path}'"
+
+
+def _is_there(tree: Folder, path: str) -> bool:
+    try:
+        tree.status(path)
+    except AirgapError:
+        return False
+    return True
 
 
 def _defect(tree: Folder, file: File) -> str | None:

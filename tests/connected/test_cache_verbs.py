@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,10 @@ models:
 """
 
 
-def run(*words: object) -> Any:
+def run(*words: object, given: str | None = None) -> Any:
     app = typer.Typer()
     register(app)
-    answer = CliRunner().invoke(app, [str(word) for word in words])
+    answer = CliRunner().invoke(app, [str(word) for word in words], input=given)
     if answer.exception and not isinstance(answer.exception, SystemExit):
         raise answer.exception
     return answer
@@ -125,29 +126,63 @@ def test_a_fetch_of_nothing(words: tuple[str, ...], said: str, tmp_path: Path) -
 def test_fetch_says_which_source_served(profile: Path, tmp_path: Path, elsewhere: Any) -> None:
     document = json.loads(run("fetch", profile, "--json").stdout)
     assert document["served"] == {}
-    run("cache", "clear")
+    run("cache", "clear", "--yes")
     document = json.loads(run("fetch", profile, "--json", "--quiet").stdout)
     assert set(document["served"].values()) == {"huggingface Systran/faster-whisper-tiny"}
 
 
-def test_show(profile: Path) -> None:
+def test_show(profile: Path, tmp_path: Path) -> None:
     told = run("cache", "show").stdout
-    assert "whole, by SHA-256      4" in told
+    assert re.search(r"downloads +used since \d{4}-\d\d-\d\d +4 ", told)
     document = json.loads(run("cache", "show", "--json").stdout)
-    assert (document["schema"], document["files"]) == ("airgap/cache/v1", 4)
-    assert (document["partial_files"], document["partial_size"]) == (0, 0)
+    (whole,) = document["holdings"]
+    assert (document["schema"], whole["files"]) == ("airgap/cache/v1", 4)
+    assert (whole["kind"], whole["state"]) == ("downloads", "checked")
+    assert (document["size"], whole["place"]) == (whole["size"], str(tmp_path / "cache"))
 
 
 def test_show_of_a_cache_that_is_not_there(tmp_path: Path) -> None:
-    assert json.loads(run("cache", "show", "--json").stdout)["unused_since"] is None
+    assert json.loads(run("cache", "show", "--json").stdout)["holdings"] == []
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_dry_run_removes_nothing(profile: Path, tmp_path: Path) -> None:
+    document = json.loads(run("cache", "clear", "--dry-run", "--json").stdout)
+    assert (document["dry_run"], document["files"]) == (True, 4)
+    assert len(names(tmp_path / "cache")) == 4
+
+
+def test_clear_asks(profile: Path, tmp_path: Path) -> None:
+    assert run("cache", "clear", given="n\n").exit_code == 1
+    assert len(names(tmp_path / "cache")) == 4
+    assert "4 files removed" in run("cache", "clear", given="y\n").stdout
+    assert names(tmp_path / "cache") == []
+
+
+def test_the_key_follows_the_lock(profile: Path) -> None:
+    key = run("cache", "key", profile).stdout
+    assert re.fullmatch(r"airgap-my-site-[0-9a-f]{16}\n", key)
+    lock = profile.with_name("my-site.lock.yaml")
+    text = lock.read_text()
+    lock.write_text(text.replace("sequence: 1", "sequence: 2"))
+    assert run("cache", "key", profile).stdout == key, "the same files"
+    digest = re.findall(r"[0-9a-f]{64}", text)[-1]
+    lock.write_text(text.replace(digest, digest[::-1]))
+    assert run("cache", "key", profile).stdout != key
+
+
+def test_a_host_has_other_kinds(profile: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a kind of cache that this machine has") as one:
+        run("cache", "clear", "hf", "--yes")
+    assert one.value.hint == "airgap cache clear downloads|all"
+    assert len(names(tmp_path / "cache")) == 4
 
 
 def test_clear_keeps_what_was_used_lately(profile: Path, tmp_path: Path) -> None:
     cache = DownloadCache.at(tmp_path / "cache")
     old = cache.path(names(cache.root)[0])
     os.utime(old, (time.time() - 40 * DAY,) * 2)
-    document = json.loads(run("cache", "clear", "--keep-days", 30, "--json").stdout)
+    document = json.loads(run("cache", "clear", "--yes", "--keep-days", 30, "--json").stdout)
     assert document["files"] == 1
     assert not old.exists()
     assert len(names(cache.root)) == 3
@@ -157,7 +192,7 @@ def test_a_fetch_counts_as_use(profile: Path, tmp_path: Path) -> None:
     for path in (tmp_path / "cache").glob("sha256/*/*"):
         os.utime(path, (time.time() - 40 * DAY,) * 2)
     run("fetch", profile)
-    run("cache", "clear", "--keep-days", 30)
+    run("cache", "clear", "--yes", "--keep-days", 30)
     assert len(names(tmp_path / "cache")) == 4
 
 
@@ -166,7 +201,7 @@ def test_clear_takes_what_a_killed_fetch_left(profile: Path, tmp_path: Path, kit
     left.write_bytes(b"half")
     left.with_name(f"{left.name}.json").write_bytes(b"{}")
     (left.parent / f"{kit.sha256(b'y')}.json.new").write_bytes(b"{}")
-    run("cache", "clear")
+    run("cache", "clear", "--yes")
     assert list(left.parent.iterdir()) == []
     assert names(tmp_path / "cache") == []
 
@@ -174,5 +209,5 @@ def test_clear_takes_what_a_killed_fetch_left(profile: Path, tmp_path: Path, kit
 def test_nothing_is_cleared_under_a_build(profile: Path, tmp_path: Path) -> None:
     cache = DownloadCache.at(tmp_path / "cache")
     with cache.used(), pytest.raises(AirgapError, match="a build or a fetch is using"):
-        run("cache", "clear")
+        run("cache", "clear", "--yes")
     assert len(names(cache.root)) == 4

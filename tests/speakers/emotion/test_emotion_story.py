@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,32 @@ def test_emotion_of_real_speech_in_an_empty_network(mood_site, jfk, empty_networ
         assert set(emotion["categories"]) == {"angry", "calm", "happy", "sad"}
         assert sum(emotion["categories"].values()) == pytest.approx(1)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+BY_NAME = """
+import sys
+from transformers import AutoConfig, AutoFeatureExtractor, Wav2Vec2Model
+for name in sys.argv[1:]:
+    rate = AutoFeatureExtractor.from_pretrained(name).sampling_rate
+    model = Wav2Vec2Model.from_pretrained(name)
+    print(rate, AutoConfig.from_pretrained(name).num_labels, model.config.hidden_size)
+"""
+
+
+def test_transformers_finds_a_mounted_model_by_itself(mood_site, empty_network, tmp_path):
+    """By its name on the hub, and by its plain folder."""
+    place, _built = mood_site
+    folder = place.root / "mounts/moods/current/emotion/tiny--dimensions"
+    program = shlex.join([sys.executable, "-c", BY_NAME, "tiny/dimensions", str(folder)])
+    done = subprocess.run(
+        [*empty_network, "sh", "-c", f"{place.airgap('cache', 'env').out}\n{program}"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "16000 3 32\n" * 2
 
 
 def test_nothing_is_said_of_emotion_where_nobody_asked(mood_site, jfk):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,6 +20,7 @@ from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.profile import Profile
 from bundler.scan.files import judge_file
 from bundler.sources.local import Local
+from runtime import layouts
 
 pytestmark = [pytest.mark.speakers, pytest.mark.heavy]
 
@@ -29,7 +32,7 @@ device: cpu
 diarization: nemo
 models:
   - asr: tiny.en
-  - speaker-embedding: nvidia/titanet
+  - speaker-embedding: nvidia/titanet-l
   - vad: nvidia/marblenet
 """
 COMMIT = "0123456789" * 4
@@ -142,44 +145,55 @@ def locked(name: str, role: str, folder: Path) -> LockedModel:
     return LockedModel(f"nvidia--{name}", role, "nemo", hub, COMMIT, licence, False, source, files)
 
 
-def test_from_the_lock_to_who_speaks(
+@pytest.fixture(scope="module")
+def heard(
     *,
     demo_lock: Lock,
     demo_files: Mapping[str, Path],
     models: Mapping[str, Path],
     marblenet: Path,
-    jfk: Path,
-    place: Any,
-    empty_network: list[str],
-) -> None:
+    demo_site: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    """A machine with Whisper, a TitaNet under its own file name, weights of torch's, mounted."""
+    import torch
+
     assert demo_files
+    titanet = tmp_path_factory.mktemp("titanet-l")
+    shutil.copyfile(models["titanet"] / "model.nemo", titanet / "titanet-l.nemo")
+    torch.save({"weight": torch.arange(3.0)}, titanet / "voices.pt")
+    place = type(demo_site.place)(tmp_path_factory.mktemp("heard"))
+    place.passphrase.write_text(demo_site.place.passphrase.read_text())
+    shutil.copytree(demo_site.place.keys, place.keys)
     profile = place.folder / "heard.yaml"
     profile.write_text(PROFILE)
     parsed = Profile.parse(PROFILE.encode(), str(profile))
     (whisper,) = [one for one in demo_lock.models if one.role == "asr"]
     named = (
         replace(whisper, id="tiny.en"),
-        locked("titanet", "speaker-embedding", models["titanet"]),
+        locked("titanet-l", "speaker-embedding", titanet),
         locked("marblenet", "vad", marblenet),
     )
     lock = Lock("heard", "1.0.0", 1, "2026-01-02T03:04:05Z", parsed.sha256, named)
     (place.folder / "heard.lock.yaml").write_bytes(lock.to_bytes())
-    fingerprint = place.keygen("alice")
     built = place.airgap("build", profile, "--key", "alice", "--passphrase-file", place.passphrase)
     assert built.code == 0, built.err
-    assert "Loaded offline: nvidia--titanet (nemo" in built.err
-    place.trust("alice", fingerprint)
-    bundle = place.folder / "heard-1.0.0/heard-1.0.0.tar.zst"
-    mounted = place.airgap("mount", bundle)
+    assert "Loaded offline: nvidia--titanet-l (nemo" in built.err
+    place.trust("alice", demo_site.fingerprint)
+    mounted = place.airgap("mount", place.folder / "heard-1.0.0/heard-1.0.0.tar.zst")
     assert mounted.code == 0, mounted.err
+    return place
+
+
+def test_from_the_lock_to_who_speaks(heard: Any, jfk: Path, empty_network: list[str]) -> None:
     said = subprocess.run(
         [
             *empty_network,
             *(sys.executable, "-m", "airgap", "transcribe", str(jfk)),
             *("--diarization", "nemo", "--speakers", "1", "--format", "rttm"),
         ],
-        cwd=place.folder,
-        env=place.environment(),
+        cwd=heard.folder,
+        env=heard.environment(),
         capture_output=True,
         text=True,
         timeout=300,
@@ -191,3 +205,66 @@ def test_from_the_lock_to_who_speaks(
     assert all(line.split()[:2] == ["SPEAKER", "jfk"] for line in lines)
     assert {line.split()[7] for line in lines} == {"SPEAKER_00"}
     assert "nemo" in said.stderr
+
+
+BY_NAME = """
+import logging, sys, warnings
+warnings.simplefilter("ignore")
+import torch
+from pathlib import Path
+from nemo.collections.asr.models import EncDecSpeakerLabelModel as Model
+found = [
+    Model.from_pretrained("nvidia/titanet-l", map_location="cpu"),
+    Model.from_pretrained("titanet_large", map_location="cpu"),
+    Model.restore_from(sys.argv[1] + "/titanet-l.nemo", map_location="cpu"),
+]
+print("same", len({one.state_dict()["decoder.final.weight"].sum().item() for one in found}))
+weights = torch.hub.load_state_dict_from_url("https://example.org/releases/voices.pt")
+print("weights", weights["weight"].tolist())
+"""
+
+
+def test_nemo_and_torch_find_their_models_by_name(
+    heard: Any, empty_network: list[str], tmp_path: Path
+) -> None:
+    """Of the hub and of NGC, by path, and by an address; with the libraries alone."""
+    mount = heard.root / "mounts/heard/current"
+    before = set(mount.resolve().rglob("*"))
+    folder = mount / "diarization/nvidia--titanet-l"
+    program = shlex.join([sys.executable, "-c", BY_NAME, str(folder)])
+    variables = heard.airgap("cache", "env").out
+    done = subprocess.run(
+        [*empty_network, "sh", "-c", f"{variables}\n{program}"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith(("same", "weights"))] == [
+        "same 1",
+        "weights [0.0, 1.0, 2.0]",
+    ]
+    assert set(mount.resolve().rglob("*")) == before
+
+
+NGC = """
+import hashlib
+from pathlib import PurePosixPath
+from nemo.collections.asr import models
+for kind in (
+    models.EncDecSpeakerLabelModel,
+    models.EncDecClassificationModel,
+    models.EncDecFrameClassificationModel,
+):
+    for one in kind.list_available_models():
+        key = hashlib.md5((one.location + one.description).encode()).hexdigest()
+        print("NGC", PurePosixPath(one.location).name, key)
+"""
+
+
+def test_the_keys_of_nemos_cache_are_those_of_this_nemo() -> None:
+    done = child("-c", NGC)
+    known = {tuple(line.split()[1:]) for line in done.stdout.splitlines() if line[:4] == "NGC "}
+    assert set(layouts._NGC.items()) <= known, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -227,6 +228,29 @@ def test_3_1_after_a_plain_untar_with_pyannote_alone(
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.split() == ["SPEAKER_00", "SPEAKER_01"]
+
+
+@pytest.mark.parametrize("name", ["diarization/FOLDER", f"pyannote/{PIPELINE_3_1}"])
+def test_3_1_from_a_mount_with_pyannote_alone(
+    name: str, built_3_1: Site, demo_site: Any, empty_network: list[str], tmp_path: Path
+) -> None:
+    """By its plain folder, and by its name."""
+    host = mounted(built_3_1, demo_site, tmp_path)
+    mount = host.root / "mounts/three-one/current"
+    for role in ("segmentation-3.0", "wespeaker-voxceleb-resnet34-lm"):
+        assert (mount / "diarization" / role / "pytorch_model.bin").is_file()
+    asked = name.replace("diarization/FOLDER", str(mount / "diarization" / PIPELINE_3_1))
+    program = shlex.join([sys.executable, "-c", PLAIN, asked])
+    done = subprocess.run(
+        [*empty_network, "sh", "-c", f"{host.airgap('cache', 'env').out}\n{program}"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["SPEAKER_00", "SPEAKER_01"]
 
 
 def test_the_officer_sees_the_derived_configuration(built_3_1: Site) -> None:
