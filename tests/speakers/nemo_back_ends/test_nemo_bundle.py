@@ -7,32 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airgap.digest import sha256_file
-from bundler.lock import Lock, LockedFile, LockedModel
-from bundler.profile import Profile
 from bundler.scan.files import judge_file
-from bundler.sources.local import Local
 
 pytestmark = [pytest.mark.speakers, pytest.mark.heavy]
 
-PROFILE = """\
-profile: 1
-name: heard
-description: Kennedy, and who speaks
-device: cpu
-diarization: nemo
-models:
-  - asr: tiny.en
-  - speaker-embedding: nvidia/titanet
-  - vad: nvidia/marblenet
-"""
-COMMIT = "0123456789" * 4
 WRONG = "EncDecSpeakerLabelModel: expected EncDecFrameClassificationModel or"
 
 TRAP = """\
@@ -131,54 +114,29 @@ def test_nemo_that_is_not_installed_is_named(models: Mapping[str, Path]) -> None
     assert "pip install 'airgap-bundler[nemo]'" in done.stdout, done.stderr
 
 
-def locked(name: str, role: str, folder: Path) -> LockedModel:
-    files = tuple(
-        LockedFile(path.name, path.stat().st_size, sha256_file(path))
-        for path in sorted(folder.iterdir())
-    )
-    licence, source = "CC-BY-4.0", (Local(str(folder)),)
-    hub = f"nvidia/{name}"
-    return LockedModel(f"nvidia--{name}", role, "nemo", hub, COMMIT, licence, False, source, files)
-
-
 def test_from_the_lock_to_who_speaks(
     *,
-    demo_lock: Lock,
-    demo_files: Mapping[str, Path],
+    make_site: Any,
     models: Mapping[str, Path],
     marblenet: Path,
     jfk: Path,
-    place: Any,
     empty_network: list[str],
+    tmp_path: Path,
 ) -> None:
-    assert demo_files
-    profile = place.folder / "heard.yaml"
-    profile.write_text(PROFILE)
-    parsed = Profile.parse(PROFILE.encode(), str(profile))
-    (whisper,) = [one for one in demo_lock.models if one.role == "asr"]
-    named = (
-        replace(whisper, id="tiny.en"),
-        locked("titanet", "speaker-embedding", models["titanet"]),
-        locked("marblenet", "vad", marblenet),
-    )
-    lock = Lock("heard", "1.0.0", 1, "2026-01-02T03:04:05Z", parsed.sha256, named)
-    (place.folder / "heard.lock.yaml").write_bytes(lock.to_bytes())
-    fingerprint = place.keygen("alice")
-    built = place.airgap("build", profile, "--key", "alice", "--passphrase-file", place.passphrase)
+    named = {"titanet-large": models["titanet"], "marblenet-frame-vad": marblenet}
+    site = make_site("heard", named, "nemo")
+    built = site.build()
     assert built.code == 0, built.err
-    assert "Loaded offline: nvidia--titanet (nemo" in built.err
-    place.trust("alice", fingerprint)
-    bundle = place.folder / "heard-1.0.0/heard-1.0.0.tar.zst"
-    mounted = place.airgap("mount", bundle)
-    assert mounted.code == 0, mounted.err
+    assert "Loaded offline: titanet-large (nemo" in built.err
+    host = site.mounted(tmp_path)
     said = subprocess.run(
         [
             *empty_network,
             *(sys.executable, "-m", "airgap", "transcribe", str(jfk)),
             *("--diarization", "nemo", "--speakers", "1", "--format", "rttm"),
         ],
-        cwd=place.folder,
-        env=place.environment(),
+        cwd=host.folder,
+        env=host.environment(),
         capture_output=True,
         text=True,
         timeout=300,
