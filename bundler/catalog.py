@@ -298,13 +298,7 @@ _ENTRIES: Final = (
         ("jfk.wav",),
         "public domain",
         ((None, Pypi("pywhispercpp==1.5.1", "whisper.cpp/samples")),),
-        files=(
-            PinnedFile(
-                "jfk.wav",
-                352078,
-                "59dfb9a4acb36fe2a2affc14bacbee2920ff435cb13cc314a08c13f66ba7860e",
-            ),
-        ),
+        files=(_JFK,),
     ),
 )
 

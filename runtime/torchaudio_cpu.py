@@ -11,16 +11,30 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Final
 
 from airgap.console import console
 from airgap.errors import AirgapError
 
+MEND: Final = "where torch is for CPUs: python -m runtime.torchaudio_cpu"
+
 _ASK_TORCH: Final = "import torch; print(torch.version.cuda or torch.version.hip or 'cpu')"
 _TRY: Final = "import torchaudio"
 _LONGEST: Final = 300
 """Seconds for one import, which reads a gigabyte where torch is built for CUDA."""
+
+
+def mends(error: BaseException) -> bool:
+    """Whether an import died while torchaudio looked for its compiled parts.
+
+    What the loader says depends on which library of CUDA's it misses first, so that where it was
+    raised decides.
+    """
+    frames = (frame for frame, _line in traceback.walk_tb(error.__traceback__))
+    names = (str(frame.f_globals.get("__name__")) for frame in frames)
+    return isinstance(error, OSError) and any(one.split(".")[0] == "torchaudio" for one in names)
 
 
 def main() -> int:

@@ -152,12 +152,14 @@ class Place:
             "NO_COLOR": "1",
         }
 
-    def airgap(self, *arguments: str | Path, stdin: bytes | None = None) -> Outcome:
-        """Run the real command in a process of its own."""
+    def airgap(
+        self, *arguments: str | Path, stdin: bytes | None = None, **environment: str
+    ) -> Outcome:
+        """Run the real command in a process of its own, with these variables beside its own."""
         done = subprocess.run(
             [sys.executable, "-m", "airgap", *map(str, arguments)],
             cwd=self.folder,
-            env=self.environment(),
+            env={**self.environment(), **environment},
             input=stdin,
             capture_output=True,
             timeout=600,

@@ -364,7 +364,8 @@ def test_another_user(ward):
         program = (
             "import os, sys; from airgap.cli import run; import runtime.verbs.doctor; "
             "from runtime.doctor import checks, host, mounted, offered; "
-            "host._Probe = lambda *q: type('Told', (), {'answer': lambda _: host.Trouble('?', None)})();"
+            "told = type('Told', (), {'answer': lambda _: host.Trouble('?', None)})(); "
+            "host._Probe = lambda *asked: told; "
             f"os.setgid(65534); os.setuid(65534); sys.exit(run({list(arguments)!r}))"
         )
         command = [sys.executable, "-c", program]

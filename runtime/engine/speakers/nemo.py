@@ -1,7 +1,7 @@
 """Who speaks, by NeMo's ClusteringDiarizer: TitaNet's voices of what MarbleNet hears as speech.
 
 The library works on files: a sound file and a manifest in, RTTM out. They lie in a folder of
-their own for as long as a recording takes.
+their own for as long as a recording takes; the sound among them without a name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airgap.errors import UsageError
 from runtime.engine.audio import SAMPLE_RATE, Samples
 from runtime.engine.hardware import Hardware
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
-from runtime.engine.speakers.nemo_exchange import NAME, read_rttm, write_manifest, write_sound
+from runtime.engine.speakers.nemo_exchange import NAME, read_rttm, sound_in, write_manifest
 from runtime.engine.speakers.nemo_models import (
     library,
     nemo_errors,
@@ -140,24 +140,19 @@ class NemoDiarizer:
             tempfile.TemporaryDirectory(prefix="airgap-nemo-") as place,
             nemo_errors("diarization by NeMo failed"),
             torch.no_grad(),  # which the library forgets
+            sound_in(folder := Path(place), samples) as sound,
         ):
-            folder = Path(place)
-            self._lay_out(folder, samples, speech, number, at_most)
+            self._lay_out(sound, speech, number, at_most)
             self._clustering.diarize()
             rttm = folder / "pred_rttms" / f"{NAME}.rttm"
             return list(read_rttm(rttm.read_text(encoding="utf-8")))
 
     def _lay_out(
-        self,
-        folder: Path,
-        samples: Samples,
-        speech: Sequence[Stretch],
-        number: int | None,
-        at_most: int,
+        self, sound: Path, speech: Sequence[Stretch], number: int | None, at_most: int
     ) -> None:
-        """Write what the library reads, and tell it where."""
-        sound, manifest, vad = folder / f"{NAME}.wav", folder / "manifest", folder / "speech"
-        write_sound(sound, samples)
+        """Write what the library reads beside the sound, and tell it where."""
+        folder = sound.parent
+        manifest, vad = folder / "manifest", folder / "speech"
         write_manifest(manifest, sound, [(0.0, None)], number)
         write_manifest(vad, sound, [(start, end - start) for start, end in speech])
         told = self._settings.diarizer

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import wave
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 
@@ -22,9 +24,24 @@ _BLOCK: Final = 60 * SAMPLE_RATE
 """Samples that are written at once."""
 
 
-def write_sound(path: Path, samples: Samples) -> None:
+@contextmanager
+def sound_in(folder: Path, samples: Samples) -> Iterator[Path]:
+    """The samples as a WAV in a folder, for as long as the block lasts.
+
+    What lies there is a link to a file without a name, which is gone when this process is,
+    however it ends: a recording must not stay behind for whoever reads the disk next.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        write_sound(file, samples)
+        file.flush()
+        path = folder / f"{NAME}.wav"
+        path.symlink_to(f"/proc/self/fd/{file.fileno()}")
+        yield path
+
+
+def write_sound(file: IO[bytes], samples: Samples) -> None:
     """A WAV of 16 bits, which is what recordings are decoded to."""
-    with wave.open(str(path), "wb") as sound:
+    with wave.open(file, "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
         sound.setframerate(SAMPLE_RATE)

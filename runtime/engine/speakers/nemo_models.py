@@ -20,8 +20,10 @@ import yaml
 
 from airgap.errors import AirgapError
 from airgap.limits import MIB
+from runtime import torchaudio_cpu
 from runtime.engine.audio import SAMPLE_RATE
 from runtime.engine.hardware import Hardware
+from runtime.engine.speakers.checkpoints import weights_only
 
 CONFIG: Final = "model_config.yaml"
 """The member of a `.nemo` that names its class."""
@@ -97,7 +99,7 @@ def restore(path: Path, expected: str, hardware: Hardware) -> Any:
     check_class(path, (expected,))
     models = library("nemo.collections.asr.models")
     device = torch_device(hardware)
-    with nemo_errors(f"'{path}' cannot be loaded"):
+    with weights_only(), nemo_errors(f"'{path}' cannot be loaded"):
         model = getattr(models, expected).restore_from(str(path), map_location=device)
         model.eval()
         made, rate = type(model).__name__, model.cfg.preprocessor.sample_rate
@@ -150,13 +152,8 @@ def library(module: str) -> Any:
     except ImportError as error:
         raise AirgapError(f"'{module}' cannot be imported: {error}", hint=INSTALL) from error
     except OSError as error:  # a shared library
-        if "torchaudio" not in str(error):
-            raise AirgapError(f"'{module}' cannot be imported: {error}", hint=INSTALL) from error
-        raise AirgapError(
-            f"'{module}' cannot be imported: {error}: torchaudio is built for another torch",
-            hint="delete the .so files in torchaudio's folder 'lib', which nothing here needs, "
-            "or install the torchaudio of this torch's index",
-        ) from error
+        hint = torchaudio_cpu.MEND if torchaudio_cpu.mends(error) else INSTALL
+        raise AirgapError(f"'{module}' cannot be imported: {error}", hint=hint) from error
 
 
 def without_bars(module: str) -> Any:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from airgap.errors import AirgapError, UsageError
+from runtime import torchaudio_cpu
 from runtime.engine.audio import SAMPLE_RATE, Samples
 from runtime.engine.hardware import Hardware
 from runtime.engine.speakers import pyannote_pipeline
@@ -27,6 +28,8 @@ from runtime.engine.transcript import Turn
 
 ROLE: Final = "diarization"
 """The role of the artifact that is the pipeline; the others are what it names."""
+
+INSTALL: Final = "pip install 'airgap-bundler[pyannote]'"
 
 _FOREIGN: Final = (
     *(RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
@@ -176,14 +179,11 @@ def _library() -> Any:
     except ModuleNotFoundError as error:
         raise AirgapError(
             f"speakers by pyannote need a library that is not installed: {error.name}",
-            hint="pip install 'airgap-bundler[pyannote]'",
+            hint=INSTALL,
         ) from error
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        raise AirgapError(
-            f"pyannote does not start here: {_brief(error)}",
-            # The usual cause: the package index has torchaudio for CUDA alone.
-            hint="where torch is for CPUs: python -m runtime.torchaudio_cpu",
-        ) from error
+        hint = torchaudio_cpu.MEND if torchaudio_cpu.mends(error) else INSTALL
+        raise AirgapError(f"pyannote does not start here: {_brief(error)}", hint=hint) from error
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Any, Final
 import yaml
 
 from airgap.errors import AirgapError
+from runtime.engine.speakers import checkpoints
 
 CONFIG: Final = "config.yaml"
 CHECKPOINT: Final = "pytorch_model.bin"
@@ -37,7 +38,6 @@ PARTS: Final = {
 """What a pipeline loads besides its configuration, and the files of each."""
 
 _HERE: Final = "$model/"
-_FORCED: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _HYPER_PARAMETERS: Final = ("hyper_parameters", "hparams", "module_arguments")
 
 
@@ -126,22 +126,10 @@ def check_checkpoint(path: Path) -> None:
 
 @contextmanager
 def weights_only() -> Iterator[None]:
-    """For as long as the block lasts torch reads checkpoints as data, whatever pyannote asks for.
-
-    pyannote asks for full unpickling. The variable is torch's own and is stronger; the classes
-    beside tensors that honest checkpoints hold are named to torch.
-    """
+    """For as long as the block lasts pyannote's checkpoints are read as data."""
     import torch  # noqa: PLC0415 - takes seconds
     from pyannote.audio.core.task import Problem, Resolution, Specifications  # noqa: PLC0415
 
-    classes: list[Any] = [Problem, Resolution, Specifications, torch.torch_version.TorchVersion]
-    before = os.environ.get(_FORCED)
-    os.environ[_FORCED] = "1"
-    try:
-        with torch.serialization.safe_globals(classes):
-            yield
-    finally:
-        if before is None:
-            del os.environ[_FORCED]
-        else:
-            os.environ[_FORCED] = before
+    version = torch.torch_version.TorchVersion
+    with checkpoints.weights_only(Problem, Resolution, Specifications, version):
+        yield

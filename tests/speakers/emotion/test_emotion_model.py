@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import wave
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -233,13 +235,19 @@ def test_each_speakers_part_of_a_segment_is_heard_by_itself(dimensional, load, t
     from runtime.engine.speakers.merging import with_speakers
     from runtime.server import hearing
 
-    samples = np.concatenate([tone * (1 + part) for part in range(4)])  # 8 seconds
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        for part in range(4):  # 8 seconds
+            file.writeframes((tone * (8_000 * (1 + part))).astype("<i2").tobytes())
+    recording = hearing.Recording(sound, "eight.wav", len(sound.getvalue()), 60.0)
+    samples = hearing._decoded(recording).samples
     words = (Word(0.0, 3.8, " Well,", 1.0), Word(4.2, 8.0, " no.", 1.0))
     spoken = replace(segment(0, 8), text=" Well, no.", words=words)
     turns = (Turn(0.0, 4.0, "SPEAKER_00"), Turn(4.0, 8.0, "SPEAKER_01"))
     pieces = [hearing.Turns(turns, 0.1), spoken]
     model = load(dimensional.files())
-    told = list(hearing._and_emotions(iter(pieces), samples, [model]))
+    told = list(hearing._and_emotions(iter(pieces), recording, [model]))
     assert told[:2] == pieces
     whole = Transcript("tiny.en", "transcribe", "en", 1.0, 8.0, (spoken,))
     parts = with_speakers(whole, turns).segments

@@ -9,37 +9,20 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airgap.digest import sha256_file
-from bundler.lock import Lock, LockedFile, LockedModel
-from bundler.profile import Profile
 from bundler.scan.files import judge_file
-from bundler.sources.local import Local
 from runtime import layouts
 
 pytestmark = [pytest.mark.speakers, pytest.mark.heavy]
 
-PROFILE = """\
-profile: 1
-name: heard
-description: Kennedy, and who speaks
-device: cpu
-diarization: nemo
-models:
-  - asr: tiny.en
-  - speaker-embedding: nvidia/titanet-l
-  - vad: nvidia/marblenet
-"""
-COMMIT = "0123456789" * 4
 WRONG = "EncDecSpeakerLabelModel: expected EncDecFrameClassificationModel or"
 
 TRAP = """\
-raise OSError("Could not load this library: /site-packages/torchaudio/lib/_torchaudio.abi3.so")
+raise OSError("libcudart.so.13: cannot open shared object file")
 """
 
 ASKED = """\
@@ -123,9 +106,8 @@ def test_a_torchaudio_of_another_torch_is_named(models: Mapping[str, Path], tmp_
     (tmp_path / "torchaudio/__init__.py").write_text(TRAP)
     words = ("speaker-embedding", models["titanet"], "vad", models["frames"])
     done = child("-c", ASKED, *words, PYTHONPATH=str(tmp_path))
-    assert "torchaudio is built for another torch | delete the .so files" in done.stdout, (
-        done.stderr
-    )
+    assert "libcudart.so.13" in done.stdout, done.stderr
+    assert done.stdout.endswith("| where torch is for CPUs: python -m runtime.torchaudio_cpu\n")
 
 
 def test_nemo_that_is_not_installed_is_named(models: Mapping[str, Path]) -> None:
@@ -135,54 +117,27 @@ def test_nemo_that_is_not_installed_is_named(models: Mapping[str, Path]) -> None
     assert "pip install 'airgap-bundler[nemo]'" in done.stdout, done.stderr
 
 
-def locked(name: str, role: str, folder: Path) -> LockedModel:
-    files = tuple(
-        LockedFile(path.name, path.stat().st_size, sha256_file(path))
-        for path in sorted(folder.iterdir())
-    )
-    licence, source = "CC-BY-4.0", (Local(str(folder)),)
-    hub = f"nvidia/{name}"
-    return LockedModel(f"nvidia--{name}", role, "nemo", hub, COMMIT, licence, False, source, files)
-
-
 @pytest.fixture(scope="module")
 def heard(
     *,
-    demo_lock: Lock,
-    demo_files: Mapping[str, Path],
+    make_site: Any,
     models: Mapping[str, Path],
     marblenet: Path,
-    demo_site: Any,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Any:
-    """A machine with Whisper, a TitaNet under its own file name, weights of torch's, mounted."""
+    """A host with Whisper, a TitaNet under its published file name, weights of torch's, mounted."""
     import torch
 
-    assert demo_files
-    titanet = tmp_path_factory.mktemp("titanet-l")
-    shutil.copyfile(models["titanet"] / "model.nemo", titanet / "titanet-l.nemo")
+    titanet = tmp_path_factory.mktemp("titanet")
+    name = "speakerverification_en_titanet_large.nemo"
+    shutil.copyfile(models["titanet"] / "model.nemo", titanet / name)
     torch.save({"weight": torch.arange(3.0)}, titanet / "voices.pt")
-    place = type(demo_site.place)(tmp_path_factory.mktemp("heard"))
-    place.passphrase.write_text(demo_site.place.passphrase.read_text())
-    shutil.copytree(demo_site.place.keys, place.keys)
-    profile = place.folder / "heard.yaml"
-    profile.write_text(PROFILE)
-    parsed = Profile.parse(PROFILE.encode(), str(profile))
-    (whisper,) = [one for one in demo_lock.models if one.role == "asr"]
-    named = (
-        replace(whisper, id="tiny.en"),
-        locked("titanet-l", "speaker-embedding", titanet),
-        locked("marblenet", "vad", marblenet),
-    )
-    lock = Lock("heard", "1.0.0", 1, "2026-01-02T03:04:05Z", parsed.sha256, named)
-    (place.folder / "heard.lock.yaml").write_bytes(lock.to_bytes())
-    built = place.airgap("build", profile, "--key", "alice", "--passphrase-file", place.passphrase)
+    named = {"titanet-large": titanet, "marblenet-frame-vad": marblenet}
+    site = make_site("heard", named, "nemo")
+    built = site.build()
     assert built.code == 0, built.err
-    assert "Loaded offline: nvidia--titanet-l (nemo" in built.err
-    place.trust("alice", demo_site.fingerprint)
-    mounted = place.airgap("mount", place.folder / "heard-1.0.0/heard-1.0.0.tar.zst")
-    assert mounted.code == 0, mounted.err
-    return place
+    assert "Loaded offline: titanet-large (nemo" in built.err
+    return site.mounted(tmp_path_factory.mktemp("host"))
 
 
 def test_from_the_lock_to_who_speaks(heard: Any, jfk: Path, empty_network: list[str]) -> None:
@@ -213,10 +168,11 @@ warnings.simplefilter("ignore")
 import torch
 from pathlib import Path
 from nemo.collections.asr.models import EncDecSpeakerLabelModel as Model
+published = "speakerverification_en_titanet_large"
 found = [
-    Model.from_pretrained("nvidia/titanet-l", map_location="cpu"),
+    Model.from_pretrained(f"nvidia/{published}", map_location="cpu"),
     Model.from_pretrained("titanet_large", map_location="cpu"),
-    Model.restore_from(sys.argv[1] + "/titanet-l.nemo", map_location="cpu"),
+    Model.restore_from(f"{sys.argv[1]}/{published}.nemo", map_location="cpu"),
 ]
 print("same", len({one.state_dict()["decoder.final.weight"].sum().item() for one in found}))
 weights = torch.hub.load_state_dict_from_url("https://example.org/releases/voices.pt")
@@ -230,7 +186,7 @@ def test_nemo_and_torch_find_their_models_by_name(
     """Of the hub and of NGC, by path, and by an address; with the libraries alone."""
     mount = heard.root / "mounts/heard/current"
     before = set(mount.resolve().rglob("*"))
-    folder = mount / "diarization/nvidia--titanet-l"
+    folder = mount / "diarization/titanet-large"
     program = shlex.join([sys.executable, "-c", BY_NAME, str(folder)])
     variables = heard.airgap("cache", "env").out
     done = subprocess.run(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from airgap.errors import AirgapError, UsageError
+from runtime.engine.audio import read_recording
 from runtime.engine.hardware import Hardware
 from runtime.engine.speakers import nemo, nemo_exchange, nemo_speech
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
@@ -151,6 +152,17 @@ def test_recordings_at_once_do_not_mix(diarizer: Diarizer, conversation: Any) ->
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(lambda one: diarizer.diarize(one, SpeakerHints(at_most=2)), asked))
     assert together == alone
+
+
+def test_a_recording_has_no_name_while_it_is_heard(tmp_path: Path) -> None:
+    """So nothing of it stays where the process is killed."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    with nemo_exchange.sound_in(tmp_path, noise) as sound:
+        assert np.abs(read_recording(sound).samples - noise).max() < 1e-4
+        assert [path.name for path in tmp_path.iterdir()] == ["recording.wav"]
+        assert sound.is_symlink()
+        assert sound.stat().st_nlink == 0
+    assert not sound.exists()
 
 
 def test_a_failure_is_an_error_and_leaves_nothing(

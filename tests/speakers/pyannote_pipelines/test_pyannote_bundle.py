@@ -8,115 +8,20 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bundler.catalog import CATALOG, entry_for
-from bundler.lock import Lock, LockedFile, LockedModel, lock_path
-from bundler.profile import Profile
-from bundler.sources.local import Local
-
 pytestmark = [pytest.mark.speakers, pytest.mark.heavy]
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PIPELINE_3_1 = "speaker-diarization-3.1"
-PROFILE = """\
-profile: 1
-name: {name}
-description: Whisper tiny.en, with speakers by pyannote
-device: cpu
-diarization: pyannote
-models:
-- asr: tiny.en
-"""
 NAMES = {
     "$model/segmentation": "pyannote/segmentation-3.0",
     "$model/embedding": "pyannote/wespeaker-voxceleb-resnet34-LM",
     "    plda: $model/plda\n": "",
 }
-
-
-@dataclass(frozen=True)
-class Site:
-    """A builder's machine with a profile, its lock, and the models in folders beside them."""
-
-    place: Any
-    profile: Path
-    lock: Lock
-
-    def build(self, *options: str) -> Any:
-        passphrase = ("--passphrase-file", self.place.passphrase)
-        return self.place.airgap("build", self.profile, "--key", "alice", *passphrase, *options)
-
-    @property
-    def bundle(self) -> Path:
-        title = f"{self.lock.name}-{self.lock.version}"
-        return self.place.folder / title / f"{title}.tar.zst"
-
-
-MakeSite = Callable[[str, Mapping[str, Path]], Site]
-
-
-@pytest.fixture(scope="session")
-def make_site(
-    demo_lock: Lock, demo_files: Any, demo_site: Any, tmp_path_factory: Any, sha256_of: Any
-) -> MakeSite:
-    """Makes a site of tiny.en and models of the catalog, each from a folder."""
-    assert demo_files
-
-    def made(name: str, models: Mapping[str, Path]) -> Site:
-        folder = tmp_path_factory.mktemp(name)
-        place = type(demo_site.place)(folder)
-        place.passphrase.write_text("correct horse battery staple\n")
-        shutil.copytree(demo_site.place.keys, place.keys)
-        text = PROFILE.format(name=name)
-        for model in models:
-            text += f"- {_entry(model).role}: {model}\n"
-        profile = folder / "site.yaml"
-        profile.write_text(text)
-        locked = [one for one in demo_lock.models if one.role == "asr"]
-        for model, files in models.items():
-            locked.append(_locked(model, files, sha256_of))
-        sha256 = Profile.parse(text.encode(), "p").sha256
-        lock = Lock(name, "1.0.0", 1, "2026-01-02T03:04:05Z", sha256, tuple(locked))
-        lock_path(profile).write_bytes(lock.to_bytes())
-        return Site(place, profile, lock)
-
-    return made
-
-
-@pytest.fixture(scope="session")
-def sha256_of() -> Callable[[Path], str]:
-    import hashlib
-
-    return lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _entry(model: str) -> Any:
-    return CATALOG.get(model) or entry_for("diarization", model, "pyannote")
-
-
-def _locked(model: str, folder: Path, sha256_of: Callable[[Path], str]) -> LockedModel:
-    entry = _entry(model)
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return LockedModel(
-        id=entry.name,
-        role=entry.role,
-        engine=entry.engine,
-        repository=entry.repository,
-        commit=COMMIT,
-        licence="MIT",
-        gated=False,
-        sources=(Local(str(folder)),),
-        files=tuple(
-            LockedFile(str(path.relative_to(folder)), path.stat().st_size, sha256_of(path))
-            for path in paths
-        ),
-    )
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +47,7 @@ def parts(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 @pytest.fixture(scope="session")
-def built_3_1(make_site: MakeSite, parts: dict[str, Path]) -> Site:
+def built_3_1(make_site: Any, parts: dict[str, Path]) -> Any:
     site = make_site("three-one", parts)
     done = site.build()
     assert done.code == 0, done.err
@@ -151,23 +56,13 @@ def built_3_1(make_site: MakeSite, parts: dict[str, Path]) -> Site:
     return site
 
 
-def mounted(site: Site, demo_site: Any, folder: Path) -> Any:
-    host = type(site.place)(folder)
-    shutil.copytree(site.place.keys, host.keys)
-    host.trust("alice", demo_site.fingerprint)
-    done = host.airgap("mount", site.bundle)
-    assert done.code == 0, done.err
-    return host
-
-
 def test_3_1_from_mount_to_turns_where_there_is_no_network(
-    built_3_1: Site,
-    demo_site: Any,
+    built_3_1: Any,
     two_people: tuple[Path, Path],
     empty_network: list[str],
     tmp_path: Path,
 ) -> None:
-    host = mounted(built_3_1, demo_site, tmp_path)
+    host = built_3_1.mounted(tmp_path)
     shutil.rmtree(tmp_path / "keys")
     home = tmp_path / "home"
     home.mkdir()
@@ -205,7 +100,7 @@ print(*heard.speaker_diarization.labels())
 
 
 def test_3_1_after_a_plain_untar_with_pyannote_alone(
-    built_3_1: Site, foreign: Callable[[str], str], tmp_path: Path
+    built_3_1: Any, foreign: Callable[[str], str], tmp_path: Path
 ) -> None:
     subprocess.run([foreign("tar"), "--zstd", "-xf", built_3_1.bundle], cwd=tmp_path, check=True)
     folder = tmp_path / "diarization" / PIPELINE_3_1
@@ -232,10 +127,10 @@ def test_3_1_after_a_plain_untar_with_pyannote_alone(
 
 @pytest.mark.parametrize("name", ["diarization/FOLDER", f"pyannote/{PIPELINE_3_1}"])
 def test_3_1_from_a_mount_with_pyannote_alone(
-    name: str, built_3_1: Site, demo_site: Any, empty_network: list[str], tmp_path: Path
+    name: str, built_3_1: Any, empty_network: list[str], tmp_path: Path
 ) -> None:
     """By its plain folder, and by its name."""
-    host = mounted(built_3_1, demo_site, tmp_path)
+    host = built_3_1.mounted(tmp_path)
     mount = host.root / "mounts/three-one/current"
     for role in ("segmentation-3.0", "wespeaker-voxceleb-resnet34-lm"):
         assert (mount / "diarization" / role / "pytorch_model.bin").is_file()
@@ -253,7 +148,7 @@ def test_3_1_from_a_mount_with_pyannote_alone(
     assert done.stdout.split() == ["SPEAKER_00", "SPEAKER_01"]
 
 
-def test_the_officer_sees_the_derived_configuration(built_3_1: Site) -> None:
+def test_the_officer_sees_the_derived_configuration(built_3_1: Any) -> None:
     manifest = json.loads((built_3_1.bundle.parent / "manifest.json").read_text())
     [derived] = [one for one in manifest["derived"] if one["rule"] == "pyannote-local-pipeline"]
     assert derived["path"] == f"diarization/{PIPELINE_3_1}/config.yaml"
@@ -263,7 +158,7 @@ def test_the_officer_sees_the_derived_configuration(built_3_1: Site) -> None:
 
 
 def test_a_part_that_does_not_load_is_never_signed(
-    make_site: MakeSite, parts: dict[str, Path], tmp_path: Path
+    make_site: Any, parts: dict[str, Path], tmp_path: Path
 ) -> None:
     """Two arrays that are sound, and no PLDA."""
     broken = shutil.copytree(parts["community-1-plda"], tmp_path / "broken")
@@ -277,7 +172,7 @@ def test_a_part_that_does_not_load_is_never_signed(
 
 
 def test_a_pipeline_without_its_plda_is_never_signed(
-    make_site: MakeSite, parts: dict[str, Path]
+    make_site: Any, parts: dict[str, Path]
 ) -> None:
     site = make_site("no-plda", {name: parts[name] for name in parts if name != "community-1-plda"})
     done = site.build()
@@ -289,8 +184,8 @@ def test_a_pipeline_without_its_plda_is_never_signed(
 
 @pytest.fixture
 def real(
-    make_site: MakeSite, borrowed: Path, architectures: Path, monkeypatch: pytest.MonkeyPatch
-) -> Site:
+    make_site: Any, borrowed: Path, architectures: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """A bundle of real weights, whose models the processes of this test can import."""
     monkeypatch.setenv("PYTHONPATH", str(architectures))
     site = make_site("borrowed", {"community-1": borrowed})
@@ -300,10 +195,10 @@ def real(
 
 
 def test_real_weights_say_who_said_what(
-    real: Site, two_people: tuple[Path, Path], demo_site: Any, tmp_path: Path
+    real: Any, two_people: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """By the command, from a mount: most words go to whoever says them by pyannote's own RTTM."""
-    host = mounted(real, demo_site, tmp_path)
+    host = real.mounted(tmp_path)
     options = ("--diarization", "pyannote", "--speakers", "2", "--format", "json")
     options += ("--word-timestamps",)
     heard = host.airgap("transcribe", two_people[0], *options)
