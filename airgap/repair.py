@@ -240,6 +240,8 @@ def _only_volumes(files: Files, scratch: Path) -> Files:
 def _same(path: Path, old: Path) -> bool:
     """Whether two files hold the same bytes; one that cannot be read does not."""
     try:
+        if not stat.S_ISREG(old.lstat().st_mode):  # a pipe would be waited for, a link followed
+            return False
         with path.open("rb") as new, old.open("rb") as there:
             while content := new.read(_CHUNK):
                 if there.read(_CHUNK) != content:
