@@ -37,7 +37,7 @@ class Verbs(TyperGroup):
     order = (
         *("plan", "lock", "fetch", "scan", "keygen", "build", "paperwork", "split", "carry"),
         *("diff", "cache", "inspect", "verify", "sign", "repair"),
-        *("trust", "mount", "list", "transcribe", "serve", "apikey", "audit"),
+        *("trust", "mount", "list", "transcribe", "serve", "mirror", "apikey", "audit"),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -7,6 +7,7 @@ recordings, engine     audio -> transcript
 models, diarization    a mounted model or back end, loaded: the one way for every verb
 library       the same from Python: `runtime.open`
 server        OpenAI's audio API over it
+mirror        a read-only hub over what is mounted
 offline       leaves the network, for good, and proves it
   descriptors   what may stay open
   confinement   namespaces, capabilities, Landlock

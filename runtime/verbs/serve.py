@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.console import console
 from airgap.verbs import options
 from runtime.engine.speakers.choosing import Diarization
-from runtime.verbs import loading, speakers
+from runtime.verbs import doors, loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
@@ -171,15 +170,13 @@ def serve(
       airgap serve --print-unit > /etc/systemd/system/airgap.service
     """
     from airgap import places
-    from airgap.errors import UsageError
     from runtime.server.limits import Limits
 
     place = places.isolated_root(root)
     if print_unit:
         _print_unit(place, host, port, drain_seconds)
         return
-    if (tls_cert is None) != (tls_key is None):
-        raise UsageError("--tls-cert and --tls-key go together: one of them is missing")
+    doors.refuse_half_a_pair(tls_cert, tls_key)
     bounds = Limits(
         upload_bytes=max_upload * _MIB,
         memory_bytes=memory * _MIB,
@@ -191,12 +188,18 @@ def serve(
     )
     name = _mount_first(bundle_file, place) if bundle_file else bundle
     chosen = _check_mount(place, name, tuple(model or ()), diarization, emotion=emotion)
-    keys = _keys(place)
-    with _bound(host, port) as listener:
-        certificate = _certificate(tls_cert, tls_key)
-        _refuse_open_doors(listener, keys, certificate, allow_anonymous=allow_anonymous)
+    keys = doors.keys(place)
+    with doors.bound(host, port) as listener:
+        certificate = doors.certificate(tls_cert, tls_key)
+        doors.refuse_open_doors(
+            listener,
+            keys,
+            "keys, recordings and transcripts",
+            tls=certificate is not None,
+            allow_anonymous=allow_anonymous,
+        )
         folder = _prepared_spool(spool or place / "spool")
-        sentence = _leave_network(listener, allow_network=allow_network)
+        sentence = doors.leave_network(listener, allow_network=allow_network)
 
         from runtime.server.running import Manners
         from runtime.server.service import Source
@@ -254,66 +257,10 @@ def _check_mount(
         return mounted.statement.name
 
 
-def _keys(root: Path) -> Keys:
-    from runtime.server import keys
-
-    return keys.Keys(keys.given_by_environment(), keys.KeyFile.under(root))
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    from runtime.server import listener
-
-    return listener.bind(host, port)
-
-
-def _certificate(chain: Path | None, key: Path | None) -> Certificate | None:
-    """Read while root may still read every file."""
-    if chain is None or key is None:
-        return None
-    from runtime.server.tls import Certificate
-
-    return Certificate(chain, key)
-
-
-def _refuse_open_doors(
-    listener: socket.socket,
-    keys: Keys,
-    certificate: Certificate | None,
-    *,
-    allow_anonymous: bool,
-) -> None:
-    """Beyond this host nobody is served without a key, unless someone said so."""
-    from airgap.errors import UsageError
-    from runtime.server.listener import is_loopback, shown
-
-    if is_loopback(listener):
-        return
-    where = shown(listener, tls=certificate is not None)
-    if not keys.required and not allow_anonymous:
-        raise UsageError(
-            f"{where} can be reached from other hosts, and there is no API key",
-            hint="airgap apikey add NAME; or --allow-anonymous",
-        )
-    if not keys.required:
-        console.warn(f"--allow-anonymous: whoever reaches {where} is served")
-    if certificate is None:
-        console.warn(f"{where}: keys, recordings and transcripts travel in the clear")
-
-
 def _prepared_spool(folder: Path) -> Path:
     from runtime.server import spool
 
     return spool.prepare(folder)
-
-
-def _leave_network(listener: socket.socket, *, allow_network: bool) -> str:
-    """Leave before a thread is started or a speech library imported; what holds, in a sentence."""
-    from runtime import offline
-
-    if allow_network:
-        offline.set_offline_variables()
-        return "--allow-network: this process can reach a network"
-    return f"Running in OFFLINE mode: {offline.leave_network(keep=[listener.fileno()]).sentence()}"
 
 
 def _usual_workers() -> int:

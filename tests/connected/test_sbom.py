@@ -60,6 +60,7 @@ def test_every_role_is_valid(role: str) -> None:
         "vad",
         "segmentation",
         "speaker-embedding",
+        "plda",
         "diarization",
         "emotion",
     }

@@ -3,6 +3,7 @@
 import json
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -47,16 +48,20 @@ class Site:
     place: Any
 
     def serve(
-        self, *options: str | Path, program: Sequence[str] = ("-m", "airgap"), **environment: str
+        self,
+        *options: str | Path,
+        program: Sequence[str] = ("-m", "airgap"),
+        verb: str = "serve",
+        **environment: str,
     ) -> "Server":
         """Start the real command on a free port, and wait until it listens.
 
         `program` is what Python runs instead, to inject a fault into that process.
         """
-        log = self.place.folder / f"serve-{secrets.token_hex(4)}.log"
+        log = self.place.folder / f"{verb}-{secrets.token_hex(4)}.log"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, *program, "serve", "--port", "0", *map(str, options)],
+                [sys.executable, *program, verb, "--port", "0", *map(str, options)],
                 cwd=self.place.folder,
                 env={**self.place.environment(), **environment},
                 stdin=subprocess.DEVNULL,
@@ -70,7 +75,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Server:
-    """A running `airgap serve`."""
+    """A running `airgap serve`, or `airgap mirror`."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
@@ -192,3 +197,66 @@ def server(site: Site) -> Iterator[Server]:
     running = site.serve().wait_until_ready()
     yield running
     assert running.stop() == 0, running.log.read_text()
+
+
+@pytest.fixture
+def start_mirror(own_site: Site) -> Iterator[Callable[..., Server]]:
+    """Starts mirrors of a machine of the test's own, and ends them."""
+    started: list[Server] = []
+
+    def start(*options: str | Path, **given: Any) -> Server:
+        started.append(own_site.serve(*options, verb="mirror", **given).wait_until_ready())
+        return started[-1]
+
+    yield start
+    for mirror in started:
+        mirror.stop()
+
+
+@pytest.fixture(scope="session")
+def mirror(site: Site) -> Iterator[Server]:
+    """One mirror for tests that leave it as it is."""
+    running = site.serve(verb="mirror").wait_until_ready()
+    yield running
+    assert running.stop() == 0, running.log.read_text()
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A plain connection to a server, for what no client would send."""
+
+    port: int
+
+    def say(self, request: bytes, *more: bytes) -> bytes:
+        """Send, and read until the server closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as wire:
+            for piece in (request, *more):
+                wire.sendall(piece)
+            wire.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: wire.recv(1 << 16), b""))
+
+    def get(
+        self, path: str, *headers: str, method: str = "GET"
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers in lower case and body of one request, on a connection of its own."""
+        lines = [f"{method} {path} HTTP/1.1", "Host: mirror", "Connection: close", *headers, "", ""]
+        head, _end, body = self.say("\r\n".join(lines).encode()).partition(b"\r\n\r\n")
+        first, *rest = head.decode().split("\r\n")
+        named = (line.split(": ", 1) for line in rest)
+        return int(first.split()[1]), {name.lower(): value for name, value in named}, body
+
+
+@pytest.fixture(scope="session")
+def wire(mirror: Server) -> Wire:
+    """A plain connection to `mirror`."""
+    return wire_to(mirror)
+
+
+def wire_to(server: Server) -> Wire:
+    """A plain connection to any server."""
+    return Wire(int(server.url.rpartition(":")[2]))
+
+
+@pytest.fixture(scope="session", name="wire_to")
+def wire_to_fixture() -> Callable[[Server], Wire]:
+    return wire_to
