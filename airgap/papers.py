@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from airgap import checksums, signature_files, tar, volume_names, volumes
+from airgap import checksums, limits, recovery, signature_files, tar, volume_names, volumes
 from airgap.archive import read_head
 from airgap.console import console
 from airgap.digest import sha256_file
 from airgap.envelope import Envelope
-from airgap.files import write_whole
+from airgap.files import read_bounded, write_whole
 from airgap.signers_text import STATEMENT, UNNAMED, Signed, signature_file, signers_text
 from airgap.volume_names import Files
 
@@ -69,10 +69,11 @@ def made_from_head(envelope: Envelope) -> Iterator[str]:
 
 
 def _delivered(files: Files, envelope: Envelope) -> Iterator[str]:
-    """The names of the bundle and of the papers that are beside it now, SHA256SUMS apart."""
+    """The names of the bundle, its recovery data and its papers, SHA256SUMS apart."""
     folder = files.first.parent
     names = {*COPIES, *made_from_head(envelope), *signature_files.all_names(folder)}
     yield from (path.name for path in files.volumes.values() or (files.first,))
+    yield from (path.name for path in recovery.files_beside(files))
     yield from (name for name in names - {checksums.FILE} if (folder / name).is_file())
 
 
@@ -91,5 +92,5 @@ def _sums(files: Files, envelope: Envelope) -> str:
 def _names_in(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_bounded(path, limits.PAPER, "SIGNERS.txt").decode(errors="replace")
     return {key_id: name for name, _algorithm, key_id in _SIGNED.findall(text) if name != UNNAMED}

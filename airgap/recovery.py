@@ -47,7 +47,7 @@ def percent_beside(files: Files) -> int | None:
     """How much recovery data a bundle has, in percent of its size; None where it has none."""
     told = (_BLOCKS_IN.search(path.name) for path in files_beside(files))
     count = sum(int(found[1]) for found in told if found)
-    return max(1, count * 100 // _blocks(files)) if count else None
+    return min(100, max(1, count * 100 // _blocks(files))) if count else None
 
 
 def make(files: Files, percent: int) -> None:
@@ -81,7 +81,10 @@ def make(files: Files, percent: int) -> None:
         code = confined.run(program(), [*options, *output, *map(str, paths)], private, folder, most)
         made = sorted(private.iterdir())
         if code or not made:
-            raise AirgapError(f"the PAR2 program failed, with exit code {code}")
+            raise AirgapError(
+                f"the PAR2 program failed, with exit code {code}",
+                hint=f"see whether '{folder}' has space for {percent} % of the bundle",
+            )
         _put_beside(files, folder, made)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from airgap import confined, damage, recovery, volume_names, volumes
+from airgap import confined, damage, pack, recovery, volume_names, volumes
 from airgap.archive import open_bundle, read_head
 from airgap.console import Advance, human_size, quietly
 from airgap.errors import AirgapError, DamagedError, UsageError
@@ -109,6 +109,7 @@ def rebuild(files: Files, scratch: Path, otherwise: str) -> Files:
             rule="recovery.damaged",
             hint=f"the recovery data is another bundle's; {otherwise}",
         )
+    _keep_signatures(files, rebuilt)
     return rebuilt
 
 
@@ -166,6 +167,25 @@ def _ranges(
             first, last = max(start, volume.start), min(end, volume.end)
             if first < last:
                 yield Range(volume.name, first - volume.start, last - volume.start - 1)
+
+
+def _keep_signatures(files: Files, rebuilt: Files) -> None:
+    """Keep the head of the damaged bundle where it has all signatures of the rebuilt one, and more.
+
+    Who was stopped while signing has recovery data from before. A head that lacks one of them, or
+    has another in its place, is itself what was mended.
+    """
+    try:
+        with volumes.opened_files(files.alone) as source:
+            there = read_head(source)
+    except AirgapError:
+        return
+    with volumes.opened_files(rebuilt.alone) as source:
+        mended = read_head(source)
+    added = set(there.signatures) > set(mended.signatures)
+    if there.statement == mended.statement and added:
+        with rebuilt.first.open("r+b") as stream:
+            pack.write_head(stream, there)
 
 
 def _check_space(scratch: Path, paths: Sequence[Path]) -> None:
@@ -240,6 +260,8 @@ def _only_volumes(files: Files, scratch: Path) -> Files:
 def _same(path: Path, old: Path) -> bool:
     """Whether two files hold the same bytes; one that cannot be read does not."""
     try:
+        if not stat.S_ISREG(old.lstat().st_mode):  # a pipe would be waited for, a link followed
+            return False
         with path.open("rb") as new, old.open("rb") as there:
             while content := new.read(_CHUNK):
                 if there.read(_CHUNK) != content:

@@ -5,7 +5,7 @@ Each command is ready to copy, with this bundle's own numbers and names in it.
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,9 +16,12 @@ from airgap.envelope import PAYLOAD_TYPE, Envelope, Signature
 from airgap.minisign import FileSignature
 from airgap.signature_files import Found
 from airgap.statement import Statement, approval_code
+from airgap.volume_names import WHOLE
 
 STATEMENT: Final = "statement.json"
 UNNAMED: Final = "-"
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 _DER: Final = "openssl pkey -pubin -in KEY.pub -outform DER"
 
@@ -47,6 +50,17 @@ class Signed:
     names: Mapping[str, str]
     others: Sequence[Found]
     is_split: bool = False
+
+    @property
+    def file(self) -> str:
+        """The bundle's file, as commands name it: they are copied into a shell by who trusts them.
+
+        A name that a shell would not take as it stands is a stranger's; the bundle's own stands
+        there instead.
+        """
+        if _PLAIN.fullmatch(self.bundle):
+            return self.bundle
+        return f"{Statement.parse(self.envelope.statement).title}{WHOLE}"
 
 
 def signers_text(signed: Signed) -> str:
@@ -125,21 +139,21 @@ def algorithm(signature: Signature) -> str:
 
 def _joined(signed: Signed) -> str:
     """The shell's words that join the volumes on a pipe."""
-    return f"cat {shlex.quote(signed.bundle)}.???"
+    return f"cat {signed.file}.???"
 
 
 def _content(signed: Signed, start: int) -> str:
     """The shell's words for what the signature covers, from byte `start` on, counted from 1."""
     if signed.is_split:
         return f"{_joined(signed)} | tail -c +{start}"
-    return f"tail -c +{start} {shlex.quote(signed.bundle)}"
+    return f"tail -c +{start} {signed.file}"
 
 
 def _unpacked(signed: Signed) -> str:
     """The shell's words that unpack it."""
     if signed.is_split:
         return f"{_joined(signed)} | tar --zstd -xf -"
-    return f"tar --zstd -xf {shlex.quote(signed.bundle)}"
+    return f"tar --zstd -xf {signed.file}"
 
 
 def _rows(signed: Signed) -> str:
@@ -192,7 +206,7 @@ SHA256SUMS finds a copy that went wrong. Nobody signed it, so it finds no forger
 
 def _powershell(signed: Signed, statement: Statement) -> str:
     """The same for PowerShell. Relative paths are ours to complete: .NET has its own folder."""
-    bundle = "'" + signed.bundle.replace("'", "''") + "'"
+    bundle = f"'{signed.file}'"
     name = statement.hash.upper()
     return f"""\
 In PowerShell, with openssl.exe, and tar.exe where it reads zstd. These lines were written from

@@ -46,7 +46,7 @@ class Files:
         if not self.is_split:
             return self.folder / self.name
         if 1 not in self.volumes:
-            raise missing([volume_name(self.name, 1)], str(self.folder))
+            raise missing(self.name, [1], str(self.folder))
         return self.volumes[1]
 
     @property
@@ -68,7 +68,7 @@ class Files:
             return (self.folder / self.name,)
         last = max(self.volumes)
         if gaps := [number for number in range(1, last + 1) if number not in self.volumes]:
-            raise missing([volume_name(self.name, number) for number in gaps], str(self.folder))
+            raise missing(self.name, gaps, str(self.folder))
         return tuple(self.volumes[number] for number in range(1, last + 1))
 
 
@@ -118,9 +118,15 @@ def locate(path: Path, also: Sequence[Path] = ()) -> Files:
     return Files(name, folders[0], volumes)
 
 
-def missing(names: Sequence[str], where: str) -> DamagedError:
-    """The refusal of a set that lacks volumes."""
-    listed = _listed(names)
+def missing(name: str, numbers: Sequence[int], where: str) -> DamagedError:
+    """The refusal of a set that lacks volumes of these numbers.
+
+    A head that nobody has signed can claim any size, so the numbers may be a range without end:
+    only those that are named are looked at.
+    """
+    listed = ", ".join(f"'{volume_name(name, number)}'" for number in numbers[: limits.NAMED])
+    if len(numbers) > limits.NAMED:
+        listed += f" and {len(numbers) - limits.NAMED} more"
     return DamagedError(
         f"missing in '{where}': {listed}",
         rule="volumes.missing",
@@ -137,14 +143,15 @@ def _only_name(folders: Sequence[Path]) -> str:
             f"no bundle in '{folders[0]}'",
             hint="name the .tar.zst, one of its volumes, or the folder that they lie in",
         )
-    whole = [name for name in names if (folders[0] / name).is_file()]
-    split = [name for name in names for folder in folders if any(_volumes_in(folder, name))]
-    if len(names) > 1 or (whole and split):
+    name, *others = names
+    if not others and (folders[0] / name).is_file():  # and in volumes as well?
+        others = [path.name for folder in folders for _number, path in _volumes_in(folder, name)]
+    if others:
         raise UsageError(
-            f"'{folders[0]}' holds more than one bundle: {_listed([*whole, *split])}",
+            f"'{folders[0]}' holds more than one bundle: {_listed([name, *sorted(others)])}",
             hint="name the .tar.zst, or the first volume of the one that you mean",
         )
-    return names[0]
+    return name
 
 
 def _joined(name: str) -> str:

@@ -130,7 +130,7 @@ class VolumeSet:
         while view:
             index, at = divmod(offset, self._each)
             if index >= len(self._files):
-                raise self._lacks_more()
+                raise self._lacks(range(index + 1, index + 2))
             count = min(len(view), self._each - at)
             self._files[index].read_into(at, view[:count])
             view, offset = view[count:], offset + count
@@ -143,8 +143,7 @@ class VolumeSet:
         needed = -(-offset // self._each)
         there = len(self._files)
         if needed > there:
-            names = [_numbered(self.volumes[0], number) for number in range(there + 1, needed + 1)]
-            raise volume_names.missing(names, str(Path(self._files[0].name).parent))
+            raise self._lacks(range(there + 1, needed + 1))
         if needed < there:
             extra = ", ".join(f"'{volume.name}'" for volume in self.volumes[needed:])
             raise DamagedError(
@@ -164,11 +163,9 @@ class VolumeSet:
         for file, volume in zip(self._files, self.volumes, strict=True):
             file.read_to_end(min(volume.end, max(offset, volume.start)) - volume.start)
 
-    def _lacks_more(self) -> DamagedError:
-        return volume_names.missing(
-            [_numbered(self.volumes[0], len(self.volumes) + 1)],
-            str(Path(self._files[0].name).parent),
-        )
+    def _lacks(self, numbers: range) -> DamagedError:
+        first = Path(self._files[0].name)
+        return volume_names.missing(first.name[:-4], numbers, str(first.parent))
 
 
 class Pipe:
@@ -301,10 +298,6 @@ def _common_size(name: str, sizes: Sequence[tuple[str, int]]) -> int:
             hint="copy the volumes again",
         )
     return each
-
-
-def _numbered(volume: Volume, number: int) -> str:
-    return volume_names.volume_name(volume.name[:-4], number)
 
 
 def _wrong_size(name: str, found: int, expected: int, other: str = "") -> DamagedError:

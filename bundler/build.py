@@ -107,12 +107,15 @@ def build(
         previous: of an older bundle, from which REVIEW.html tells the changes; None takes `base`.
 
     Raises:
-        UsageError: the lock is incomplete, the bundle is there already, or cannot have this base.
+        UsageError: the lock is incomplete, the bundle is there already or cannot have this base, or
+            there is no program to make recovery data.
         UnsafeError: a file could run code when it is loaded, and nobody answers for it.
         AirgapError: a file could not be fetched or written. Nothing is left behind but what
             was fetched rightly.
     """
     lock.check_complete()
+    if shape.recovery_percent is not None:
+        recovery.program()  # not found missing after an hour of packing
     if base:
         delta.check_base(lock, base)
     title = f"{lock.name}-{lock.version}"
@@ -152,10 +155,10 @@ def _packed(
             folder / f"{title}{volume_names.WHOLE}", manifest, contents, profile.hash, shape.each
         )
         envelope = _check_and_sign(bundle, manifest, contents, signers)
-        _write_papers(bundle, envelope, manifest, contents, signers)
         if shape.recovery_percent is not None:
             console.say("making recovery data")
             recovery.make(volume_names.locate(bundle), shape.recovery_percent)
+        _write_papers(bundle, envelope, manifest, contents, signers)
         folder.rename(target)
         sync_folder(out)
     return Built(target / bundle.name, statement, envelope, manifest)

@@ -70,7 +70,8 @@ def deliver(
         recovery_percent: how much recovery data the copy gets; None gives it what the bundle has.
 
     Raises:
-        UsageError: another bundle is there, or the same one and `renew` is false.
+        UsageError: another bundle is there, or the same one and `renew` is false; or there is no
+            program to make recovery data.
         DamagedError: the bundle is not what its own statement says.
         AirgapError: it cannot be written, or the medium does not give back what was written.
     """
@@ -78,6 +79,8 @@ def deliver(
     recut = shipment.is_new_cut(pieces)
     if recut and recovery_percent is None:  # recovery data belongs to one cut
         recovery_percent = recovery.percent_beside(shipment.files)
+    if recovery_percent is not None:
+        recovery.program()  # not found missing when everything is copied
     carried = [
         path
         for path in shipment.papers
@@ -93,11 +96,11 @@ def deliver(
                 _fill(staging / piece.name, shipment.bundle.source, piece, bar.advance)
         for path in carried:
             _copy(path, staging / path.name)
-        if recut:
-            papers.write(staging / pieces[0].name, {}, {})
         if recovery_percent is not None:
             console.say("making recovery data")
             recovery.make(volume_names.locate(staging / pieces[0].name), recovery_percent)
+        if recut or recovery_percent is not None:
+            papers.write(staging / pieces[0].name, {}, {})
         _read_back(shipment, staging, pieces)
         staging.rename(target)
         sync_folder(folder)
@@ -131,7 +134,7 @@ def _private_folder(folder: Path, shipment: Shipment, *, renew: bool) -> Iterato
     A copy that is there already becomes it: so it is brought up to date under a private name.
     """
     target, staging = folder / shipment.title, _staging(folder, shipment.title)
-    if target.exists():
+    if target.exists() or target.is_symlink():
         _check_same(shipment, target, renew=renew)
         if staging.exists():
             raise UsageError(
@@ -143,7 +146,10 @@ def _private_folder(folder: Path, shipment: Shipment, *, renew: bool) -> Iterato
         staging.mkdir(exist_ok=True)
         descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise AirgapError(f"cannot write in '{folder}': {error.strerror}") from error
+        raise AirgapError(
+            f"cannot write in '{staging}': {error.strerror}",
+            hint="look at what is there; a medium may be write-protected",
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield staging
@@ -161,6 +167,11 @@ def _check_same(shipment: Shipment, target: Path, *, renew: bool) -> None:
         raise UsageError(
             f"'{target}' is there already, and a bundle is never overwritten",
             hint="name another folder with --out",
+        )
+    if target.is_symlink():
+        raise UsageError(
+            f"'{target}' is a link: what is written there would lie elsewhere",
+            hint=f"look at it, then: rm '{target}'",
         )
     if shipment.files.first.parent.resolve() == target.resolve():
         raise UsageError(f"'{target}' is where the bundle lies", hint="name another folder")
@@ -180,9 +191,10 @@ def _sweep(staging: Path, name: str, wanted: set[str]) -> None:
     """Remove what an older cut has left; files of others stay."""
     for path in staging.iterdir():
         ours = is_of_bundle(path.name, name) or path.suffix == recovery.SUFFIX
-        if path.is_dir() and path.name.startswith("."):  # where recovery data was being made
+        hidden = path.name.startswith(".")
+        if hidden and path.is_dir() and not path.is_symlink():  # recovery data was being made
             shutil.rmtree(path)
-        elif (ours or path.name.startswith(".")) and path.name not in wanted:
+        elif (ours or hidden) and path.name not in wanted:
             path.unlink()
 
 

@@ -125,7 +125,7 @@ def _mended(files: Files, out: Path | None, otherwise: str) -> tuple[Files, list
         rebuilt = repairing.rebuild(files, scratch, otherwise)
         if out is None:
             replaced = repairing.put_in_place(files, rebuilt)
-            return volume_names.locate(replaced[0]), replaced
+            return volume_names.locate(files.folder / rebuilt.first.name), replaced
         title = files.name.removesuffix(volume_names.WHOLE)
         repaired = repairing.put_into(rebuilt, out / title)
         return repaired, list(repaired.in_order())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,15 +81,18 @@ def sign(
             return
         private: dict[str, tuple[PrivateKey, ...]] = {}
         if import_ is not None:
-            envelope = _imported(envelope, import_, public_key)
+            envelope, names = _imported(envelope, import_, public_key)
         else:
             folder = places.key_folder()
             private = signing.unlock_each(key or [], folder, passphrase_file, passphrase_fd)
             envelope = _signed(envelope, private)
+            names = {one.public.key_id: name for name, keys in private.items() for one in keys}
         slot.write(envelope)
         if manifest is not None:  # still locked: a second signer's papers come after these
-            _write_papers(slot.path, envelope, manifest, private)
-            _renew_recovery(bundle, also or [])
+            try:
+                _renew_recovery(bundle, also or [])
+            finally:  # they speak of the recovery data, so they come last
+                _write_papers(slot.path, envelope, manifest, names, private)
     _report(slot.path, envelope)
 
 
@@ -149,11 +153,11 @@ def _write_papers(
     bundle: Path,
     envelope: Envelope,
     manifest: Manifest,
-    private: dict[str, tuple[PrivateKey, ...]],
+    names: Mapping[str, str],
+    private: Mapping[str, Sequence[PrivateKey]],
 ) -> None:
     from airgap import papers, signed_papers
 
-    names = {key.public.key_id: name for name, keys in private.items() for key in keys}
     keys = [key for each in private.values() for key in each]
     made = signed_papers.make(bundle.parent, envelope.statement, manifest, keys)
     papers.write(bundle, names, made)
@@ -173,9 +177,14 @@ def _export(envelope: Envelope, file: Path) -> None:
     console.document("airgap/sign-export/v1", {"file": str(file), "approval_code": code})
 
 
-def _imported(envelope: Envelope, file: Path, public_key: Path | None) -> Envelope:
-    """The envelope with a signature that was made elsewhere, after checking it."""
-    from airgap import keys, limits
+def _imported(
+    envelope: Envelope, file: Path, public_key: Path | None
+) -> tuple[Envelope, dict[str, str]]:
+    """The envelope with a signature that was made elsewhere, after checking it.
+
+    With the signer's name by key id, as the public key's file has it: `officer.ed25519.pub`.
+    """
+    from airgap import keys, limits, signing
     from airgap.envelope import Signature
     from airgap.errors import UsageError
     from airgap.files import read_bounded
@@ -195,7 +204,8 @@ def _imported(envelope: Envelope, file: Path, public_key: Path | None) -> Envelo
             f"'{file}' is no {key.algorithm} signature of '{public_key}' over this bundle",
             hint="sign the bytes of --export's file as they are, and name that key's .pub",
         )
-    return envelope.signed_also([Signature(key.key_id, value)])
+    signed = envelope.signed_also([Signature(key.key_id, value)])
+    return signed, {key.key_id: signing.signer_name(public_key.name)}
 
 
 def _report(bundle: Path, envelope: Envelope) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bundler.changes import Change, Changes
     from bundler.inventory import Inventory
 
-KINDS = "A bundle, its manifest.json, a lock or a profile"
+KINDS = "A bundle or its folder, its manifest.json, a lock or a profile"
 
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b")
 
@@ -34,9 +34,9 @@ def diff(
 ) -> None:
     """Show what changed: models, files, licences, findings, signers, and what a delta would carry.
 
-    OLD and NEW are bundles, their manifest.json, locks, or profiles; a lock can be compared with a
-    bundle. What each is, its content says. Nothing is verified, and it says so. The exit code is 0
-    whether or not they differ.
+    OLD and NEW are bundles or their folders, their manifest.json, locks, or profiles; a lock can be
+    compared with a bundle. What each is, its content says. Nothing is verified, and it says so. The
+    exit code is 0 whether or not they differ.
 
     \b
     Examples:
@@ -65,9 +65,9 @@ def _read(named: str) -> Inventory:
     from airgap.files import read_bounded
     from bundler import claims, inventory
     from bundler.lock import Lock
-    from bundler.profile import Profile, find_profile
+    from bundler.profile import Profile
 
-    path = Path(named) if Path(named).is_file() else find_profile(named)
+    path = _found(named)
     if claims.is_bundle(path):
         return claims.read_inventory(path)
     content = read_bounded(path, limits.LOCK_FILE, "a lock or a profile")
@@ -79,6 +79,15 @@ def _read(named: str) -> Inventory:
     if kind[1] == b"lock":
         return inventory.of_lock(Lock.parse(content, str(path)))
     return inventory.of_profile(Profile.parse(content, str(path)))
+
+
+def _found(named: str) -> Path:
+    """The file, the bundle's folder, or the shipped profile; a folder `demo` is not the profile."""
+    from bundler.profile import find_profile, shipped_profiles
+
+    path = Path(named)
+    is_folder = path.is_dir() and named not in {one.stem for one in shipped_profiles()}
+    return path if path.is_file() or is_folder else find_profile(named)
 
 
 def _show(changes: Changes) -> None:

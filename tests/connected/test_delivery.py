@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from airgap import cli, volumes
+from airgap import cli, recovery, volumes
 from airgap.archive import open_bundle, read_head
 from airgap.errors import AirgapError, DamagedError, UsageError
 from airgap.statement import Statement
@@ -280,6 +280,123 @@ def test_another_bundle_there_is_not_touched(
     assert said.code == 2
     assert "is where the bundle lies" in said.err
     check(whole)
+
+
+@pytest.mark.parametrize("to", ["home", "nowhere"])
+def test_a_link_in_the_folders_place_is_not_followed(
+    *, whole: Path, stick: Path, tmp_path: Path, to: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home" / "n-1.0.0"
+    shutil.copytree(whole.parent, home)
+    (home / "mine.tmp").touch()
+    (stick / "n-1.0.0").symlink_to(home if to == "home" else tmp_path / to)
+    before = names(home)
+    said = run("carry", whole, stick, capfd=capfd)
+    assert said.code == 2
+    assert "is a link: what is written there would lie elsewhere" in said.err
+    assert f"rm '{stick / 'n-1.0.0'}'" in said.err
+    assert names(home) == before
+    assert names(stick) == ["n-1.0.0"]
+
+
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_what_lies_where_the_copy_is_made_is_named(
+    *, whole: Path, stick: Path, tmp_path: Path, what: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    staging = stick / ".n-1.0.0.carrying"
+    if what == "file":
+        staging.touch()
+    else:
+        (tmp_path / "home").mkdir()
+        staging.symlink_to(tmp_path / "home")
+    said = run("carry", whole, stick, capfd=capfd)
+    assert said.code == 1
+    assert f"cannot write in '{staging}'" in said.err
+    assert names(stick) == [staging.name]
+    assert what == "file" or names(tmp_path / "home") == []
+
+
+def test_links_in_what_was_left_are_not_followed(
+    whole: Path, stick: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Between two runs the medium was elsewhere."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "mine").write_text("mine")
+    staging = stick / ".n-1.0.0.carrying"
+    staging.mkdir()
+    (staging / ".scratch").symlink_to(home)
+    (staging / NAME).symlink_to(home / "mine")
+    said = run("carry", whole, stick, capfd=capfd)
+    assert said.code == 1
+    assert (home / "mine").read_text() == "mine"
+    assert names(staging) == [NAME]
+    (staging / NAME).unlink()
+    assert run("carry", whole, stick, capfd=capfd).code == 0
+    check(stick / "n-1.0.0")
+
+
+def test_a_medium_that_fills_up_is_gone_on_with(
+    whole: Path, stick: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.pwrite
+
+    def full(descriptor: int, content: bytes, at: int) -> int:
+        if at:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, content, at)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    said = run("carry", whole, stick, capfd=capfd)
+    assert said.code == 1
+    assert "No space left on device" in said.err
+    assert "run it again: it goes on where it stopped" in said.err
+    assert names(stick) == [".n-1.0.0.carrying"]
+    monkeypatch.undo()
+    assert run("carry", whole, stick, capfd=capfd).code == 0
+    assert names(stick) == ["n-1.0.0"]
+    check(stick / "n-1.0.0")
+
+
+def test_a_missing_program_is_told_before_the_work(
+    make: Callable[..., Built],
+    stick: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = make().path
+    monkeypatch.setattr(recovery.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(recovery.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(delivery, "_fill", lambda *_all: pytest.fail("it copied"))
+    said = run("carry", whole, stick, "--recovery", "5", capfd=capfd)
+    assert said.code == 2
+    assert "needs a PAR2 program" in said.err
+    assert names(stick) == []
+    with pytest.raises(UsageError, match="needs a PAR2 program"):
+        make(Shape(recovery_percent=5), "other")
+    assert not (whole.parent.parent.parent / "other").exists()
+
+
+@pytest.mark.parametrize("verb", ["build", "carry", "split"])
+def test_checksums_name_every_file(
+    *,
+    make: Callable[..., Built],
+    stick: Path,
+    verb: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    built = make(Shape(recovery_percent=10) if verb == "build" else WHOLE)
+    folder = built.path.parent
+    if verb != "build":
+        words = [stick] if verb == "carry" else ["--size", "2MiB", "--out", stick]
+        assert run(verb, built.path, *words, "--recovery", "10", capfd=capfd).code == 0
+        folder = stick / "n-1.0.0"
+    assert list(folder.glob("*.par2"))
+    listed = (folder / "SHA256SUMS").read_text().splitlines()[2:]
+    assert sorted(line.split("  ")[1] for line in listed) == sorted(
+        set(names(folder)) - {"SHA256SUMS"}
+    )
+    subprocess.run(["sha256sum", "-c", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
 
 
 def test_a_medium_that_takes_no_large_files_gets_volumes(

@@ -260,8 +260,8 @@ def test_a_damaged_bundle_is_refused(built: tuple[Built, Built], diff: Any, tmp_
 @pytest.mark.parametrize(
     ("content", "code", "saying"),
     [
-        (b"# notes\n", 2, "expected a bundle, its manifest.json, a lock or a profile, found"),
-        (b"", 2, "expected a bundle, its manifest.json, a lock or a profile, found"),
+        (b"# notes\n", 2, "expected a bundle or its folder, its manifest"),
+        (b"", 2, "expected a bundle or its folder, its manifest"),
         (b"{}", 3, "manifest.json is not one that this version reads"),
         (b"lock: 1\n", 2, "'name'"),
         (b"\x50\x2a\x4d\x18 and more", 3, "is no airgap bundle"),
@@ -273,3 +273,13 @@ def test_what_is_none_of_ours(
     (tmp_path / "given").write_bytes(content)
     found, _, err = diff(tmp_path / "given", "demo")
     assert (found, saying in err) == (code, True), err
+
+
+def test_a_bundles_folder_is_the_bundle_and_a_profiles_name_the_profile(
+    built: tuple[Built, Built], tmp_path: Path, diff: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = built
+    assert diff(old.path.parent, new.path.parent) == diff(old.path, new.path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert diff("demo", "cpu-small")[0] == 0

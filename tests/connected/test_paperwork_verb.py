@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -195,3 +196,35 @@ def test_the_command(demo_site: Any, place: Any) -> None:
     assert said.code == 1
     assert "model.sig" in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    "name", ["$(touch pwned).tar.zst", "a\nb.tar.zst", "-x.tar.zst", "\u2019; calc; \u2019.tar.zst"]
+)
+def test_a_name_that_a_shell_would_obey_is_not_put_into_commands(
+    signed: Callable[[str], Path], name: str
+) -> None:
+    """An officer copies these lines into a shell; who renamed the file is not to be obeyed."""
+    bundle = signed("a")
+    bundle = bundle.rename(bundle.with_name(name))
+    papers.write(bundle, {}, {})
+    text = (bundle.parent / "SIGNERS.txt").read_text()
+    assert name not in text
+    assert "touch" not in text
+    assert "calc" not in text
+    assert "| sha256sum" in text
+    assert "n-1.0.0.tar.zst -C tree" in text
+
+
+def test_a_newline_in_a_name_is_no_second_line(signed: Callable[[str], Path]) -> None:
+    bundle = signed("a")
+    bundle = bundle.rename(bundle.with_name(f"a\n{'0' * 64}  REVIEW.html\\.tar.zst"))
+    papers.write(bundle, {}, {})
+    checked = subprocess.run(
+        ["sha256sum", "-c", "--strict", "SHA256SUMS"],
+        cwd=bundle.parent,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.stdout.count("OK") == len(contents(bundle.parent)) - 1

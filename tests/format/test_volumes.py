@@ -235,7 +235,7 @@ def test_what_a_folder_must_not_leave_open(tmp_path, large_bundle, judge):
     (tmp_path / f"{NAME}.000").touch()
     assert judge(tmp_path)
     (tmp_path / NAME).write_bytes(large_bundle)
-    with pytest.raises(UsageError, match="more than one bundle"):
+    with pytest.raises(UsageError, match=f"more than one bundle: '{NAME}', '{NAME}.001'"):
         judge(tmp_path)
     assert judge(tmp_path / NAME)
     with pytest.raises(UsageError, match="is a bundle in one file"):
@@ -258,6 +258,33 @@ def test_a_link_among_volumes_is_not_followed(tmp_path, large_bundle, judge):
     with pytest.raises(AirgapError, match=r"cannot open '.*002'") as caught:
         judge(tmp_path / "a")
     assert caught.value.exit_code == 1
+
+
+def test_a_pipe_among_volumes_is_not_waited_for(tmp_path, large_bundle, judge):
+    paths = lay(tmp_path, cut(large_bundle, 3_000_000))
+    paths[1].unlink()
+    os.mkfifo(paths[1])
+    with pytest.raises(AirgapError, match=r"002' is not a file"):
+        judge(tmp_path)
+
+
+def test_a_claimed_size_makes_no_endless_list(tmp_path, bundle):
+    """A head that nobody signed can claim a million million volumes; eight are named."""
+    lay(tmp_path, [bundle[:HEAD_SLOT], bundle[HEAD_SLOT:]])
+    with volumes.source(tmp_path) as source, pytest.raises(DamagedError) as caught:
+        source.expect_end(1 << 60)
+    assert f"'{NAME}.010' and {(1 << 44) - 10} more" in caught.value.message
+
+
+def test_a_folder_with_many_names_is_read_once(tmp_path, bundle, judge, monkeypatch):
+    """Whoever owns the medium may put a hundred thousand names there."""
+    for number in range(50):
+        lay(tmp_path, [bundle], f"demo-{number}.tar.zst")
+    read, real = [], type(tmp_path).iterdir
+    monkeypatch.setattr(type(tmp_path), "iterdir", lambda one: (read.append(one), real(one))[1])
+    with pytest.raises(UsageError, match=r"bundle: 'demo-0\.tar\.zst', .* and 42 more"):
+        judge(tmp_path)
+    assert read == [tmp_path]
 
 
 def test_a_volume_that_grows_while_it_is_read(tmp_path, large_bundle, now, trusting_alice):

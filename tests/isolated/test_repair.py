@@ -226,6 +226,74 @@ def test_signing_makes_recovery_data_anew(host, split):
     assert contents(split) == signed
 
 
+def test_a_signature_is_kept_whose_recovery_data_was_not_made(host, split):
+    """Signing was killed between the two: the recovery data still knows the old head."""
+    assert host.airgap("keygen", "carol", "--unencrypted").code == 0
+    old = {path: path.read_bytes() for path in split.glob("*.par2")}
+    assert host.airgap("sign", split, "--key", "carol").code == 0
+    signed = {path: path.read_bytes() for path in split.glob("*.00?")}
+    for path, content in old.items():
+        path.write_bytes(content)
+    damage(split, "a flipped bit")
+    said = host.airgap("repair", split)
+    assert said.code == 0, said.err
+    assert {path: path.read_bytes() for path in signed} == signed
+
+
+def test_checksums_name_the_recovery_data(host, split):
+    assert host.airgap("keygen", "carol", "--unencrypted").code == 0
+    assert host.airgap("sign", split, "--key", "carol").code == 0
+    listed = [line.split("  ")[1] for line in (split / "SHA256SUMS").read_text().splitlines()[2:]]
+    assert {path.name for path in split.iterdir()} - set(listed) == {"SHA256SUMS"}
+    subprocess.run(["sha256sum", "-c", "--strict", "--quiet", "SHA256SUMS"], cwd=split, check=True)
+
+
+def test_checksums_are_written_where_recovery_data_cannot_be(host, split, tmp_path):
+    assert host.airgap("keygen", "carol", "--unencrypted").code == 0
+    (tmp_path / "b").mkdir()
+    volume = next(split.glob("*.003"))
+    volume.rename(tmp_path / "b" / volume.name)
+    said = host.airgap("sign", split, "--also", tmp_path / "b", "--key", "carol")
+    assert said.code == 1
+    assert "is signed; but its recovery data is still that of the unsigned one" in said.err
+    assert "carol" in (split / "SIGNERS.txt").read_text()
+
+
+@pytest.mark.parametrize("name", ["vol0+99999999999999999999.par2", "vol1+150.par2"])
+def test_the_name_of_a_file_asks_for_no_more_than_the_whole(split, name):
+    """Names of files come from the medium: `sign` would make as much as they say."""
+    (split / f"bundle.tar.zst.{name}").touch()
+    assert recovery.percent_beside(volume_names.locate(split)) == 100
+
+
+def test_a_pipe_in_a_volumes_place_is_replaced(host, split):
+    before = contents(split)
+    volume = next(split.glob("*.002"))
+    volume.unlink()
+    os.mkfifo(volume)
+    said = host.airgap("repair", split)
+    assert said.code == 0, said.err
+    assert contents(split) == before
+
+
+def test_what_could_be_read_the_second_time_is_not_replaced(host, split, monkeypatch):
+    real, failed = os.preadv, []
+
+    def failing(descriptor, buffers, at):
+        if at and not failed:
+            failed.append(at)
+            raise OSError(5, "Input/output error")
+        return real(descriptor, buffers, at)
+
+    before = contents(split)
+    monkeypatch.setattr(os, "preadv", failing)
+    said = host.airgap("repair", split)
+    assert said.code == 0, said.err
+    assert failed
+    assert said.out == "ward-1.0.0: verified\n"
+    assert contents(split) == before
+
+
 def test_the_same_bundle_gives_the_same_recovery_data(split):
     before = contents(split)
     recovery.renew(volume_names.locate(split))

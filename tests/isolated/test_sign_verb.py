@@ -205,6 +205,10 @@ def test_an_import_changes_the_head_and_adds_one_signature_file(
     new = {f"statement.json.{hashlib.sha256(der).hexdigest()[:8]}.sig"}
     assert after.keys() - before.keys() - {"x.pae", "x.sig", public.name, "ed25519.pem"} == new
     assert after[unsigned.name][HEAD:] == before[unsigned.name][HEAD:]
+    (signer,) = (
+        (unsigned.parent / "SIGNERS.txt").read_text().split(hashlib.sha256(der).hexdigest())[:-1]
+    )
+    assert signer.splitlines()[-1].split() == [public.name.split(".")[0], "ed25519"]
 
 
 @pytest.mark.parametrize("high", [False, True])
