@@ -404,9 +404,8 @@ def test_stopping_keeps_what_came(
     served: Any, make_lock: MakeLock, access: Access, kit: Any
 ) -> None:
     source, server, script = served
-    script["model.bin"] = [kit.Reply(200, CONTENT, drop=900_000), kit.Reply(503)]
-    slow = replace(access.web.patience, pause=60.0, tries=9)
-    patient = replace(access, web=replace(access.web, patience=slow))
+    busy = kit.Reply(503, headers={"Retry-After": "60"})
+    script["model.bin"] = [kit.Reply(200, CONTENT, drop=900_000), busy]
 
     def stop_when_asked_twice() -> None:
         """Then the first answer has broken off, and the second is being waited out."""
@@ -417,6 +416,6 @@ def test_stopping_keeps_what_came(
     stopper = threading.Thread(target=stop_when_asked_twice)
     stopper.start()
     with pytest.raises(BuilderSideError, match="the fetch was stopped"):
-        fetch(make_lock(FILES, source), patient)
+        fetch(make_lock(FILES, source), access)
     stopper.join()
     assert partial.recorded(access.cache.partial(kit.sha256(CONTENT))) == 900_000

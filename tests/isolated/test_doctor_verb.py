@@ -360,20 +360,23 @@ def test_a_store_that_others_may_write(ward):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user(ward):
     def as_nobody(*arguments):
-        # Imported before: another user may not see where this suite's packages lie.
+        # Once as root: another user may not see where this suite's packages lie.
         program = (
-            "import os, sys; from airgap.cli import run; import runtime.verbs.doctor; "
-            "from runtime.doctor import checks, host, mounted, offered; "
-            "told = type('Told', (), {'answer': lambda _: host.Trouble('?', None)})(); "
-            "host._Probe = lambda *asked: told; "
-            f"os.setgid(65534); os.setuid(65534); sys.exit(run({list(arguments)!r}))"
+            "import contextlib, io, os, sys; from airgap.cli import run; arguments = sys.argv[1:]\n"
+            "with contextlib.redirect_stdout(io.StringIO()): run(arguments)\n"
+            "from runtime.doctor import host\n"
+            "told = type('Told', (), {'answer': lambda _: host.Trouble('?', None)})()\n"
+            "host._Probe = lambda *asked: told\n"
+            "os.setgid(65534); os.setuid(65534); sys.exit(run(arguments))"
         )
-        command = [sys.executable, "-c", program]
+        command = [sys.executable, "-c", program, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     for folder in (ward.root, *ward.root.parents[:3]):
         folder.chmod(0o755)
-    shown = as_nobody("doctor").stdout
+    said = as_nobody("doctor")
+    shown = said.stdout
+    assert shown, said.stderr
     assert "WARN  room.rights" in shown
     assert "may read" in shown
     assert "WARN  trust.audit" in shown

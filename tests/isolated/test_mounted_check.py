@@ -106,6 +106,18 @@ def test_no_bundle_and_no_mount_asked_for(mounted):
     assert mounted.airgap("verify").code == 2
 
 
+def test_a_further_name_that_leads_elsewhere(mounted, model, bundle):
+    further = mounted.current / "whisper/tiny/model.bin"
+    further.unlink()
+    assert mounted.airgap("verify", "--mounted").code == 0  # nothing that was signed is gone
+    further.write_bytes(model.read_bytes())
+    said = mounted.airgap("verify", "--mounted")
+    assert said.code == 3
+    assert "'whisper/tiny/model.bin' is another file than 'hf/hub/" in said.err
+    assert mounted.airgap("repair", "--mounted", bundle).code == 0
+    assert further.samefile(model)
+
+
 def test_repair_restores_what_is_wrong_and_writes_nothing_else(
     mounted, model, bundle, unsound, snapshot
 ):
@@ -113,7 +125,9 @@ def test_repair_restores_what_is_wrong_and_writes_nothing_else(
     damage(model)
     said = mounted.airgap("repair", "--mounted", bundle, "--json")
     assert said.code == 0, said.err
-    assert said.document["restored"] == [str(model)]
+    further = mounted.root / "mounts/ward/generations/000001/whisper/tiny/model.bin"
+    assert said.document["restored"] == [str(model), str(further)]
+    assert further.samefile(model)
     assert unsound(mounted.root) == []
     assert mounted.airgap("verify", "--mounted").code == 0
     changed = {
