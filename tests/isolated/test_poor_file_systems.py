@@ -133,6 +133,8 @@ def test_another_user_reads_and_cannot_change(mounted, reachable):
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     assert mounted.root.is_relative_to(reachable)
+    for verb in (("list",), ("verify", "--mounted"), ("rollback",), ("unmount", "x"), ("gc",)):
+        mounted.airgap(*verb)  # imports what it needs, which that user may not be able to read
     child = os.fork()
     if child == 0:
         os.setgroups([])
