@@ -1,6 +1,8 @@
 """Time and memory of `airgap verify` from 1 to 16 GB; the bundles are sparse files.
 
-python benchmarks/scale.py [GIGABYTES …]
+    python benchmarks/scale.py [GIGABYTES …]
+
+They lie in TMPDIR, and take next to nothing of it.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def main() -> None:
 
 def measure(size: int, each: int) -> None:
     """One line of the table."""
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(prefix="airgap-scale-") as folder:
         made = [Path(__file__).with_name("sparse.py"), folder, str(size * 10**9), str(each)]
         subprocess.run([sys.executable, *made], check=True)
         files = len(list(Path(folder).iterdir()))
