@@ -74,8 +74,9 @@ class Provenance:
         name, version: of the bundle.
         statement: SHA-256 of its statement, hex; in groups, the approval code.
         models: those that took part; the first is the transcriber.
-        engine: versions of this program and of the libraries that computed, by their names.
-        options: what was asked for, and on what it was computed.
+        engine: versions of this program and of the libraries that computed, by their names, and
+            `device` and `compute_type`: on what.
+        options: what was asked for.
     """
 
     name: str
@@ -96,9 +97,16 @@ class Provenance:
         return grouped(self.statement)
 
     @property
-    def key(self) -> str:
-        """SHA-256 of all of it: the same key, the same texts are to be expected."""
+    def id(self) -> str:
+        """SHA-256 of all of it, hex."""
         return jcs.digest(self.to_json())
+
+    def is_same_work(self, other: Provenance) -> bool:
+        """Whether the same models were asked the same, so that a text need not be made again.
+
+        Neither a newer bundle with these models nor another machine is a reason to.
+        """
+        return (self.models, dict(self.options)) == (other.models, dict(other.options))
 
     def to_json(self) -> dict[str, Any]:
         """The object."""

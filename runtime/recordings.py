@@ -12,9 +12,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from airgap.errors import UsageError
+
+_OTHERS: Final = 256
+"""Descriptors that the libraries and the folders of a run need."""
 
 
 def open_recording(path: Path) -> BinaryIO:
@@ -33,8 +36,18 @@ def open_recording(path: Path) -> BinaryIO:
 
 @contextmanager
 def all_open(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
-    """Every recording of a run, open until the block ends. Raises UsageError for the first bad."""
+    """Every recording of a run, open until the block ends.
+
+    Raises:
+        UsageError: for the first that cannot be opened, or where they are more than a process
+            may have open.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if len(paths) > most - _OTHERS:
+        raise UsageError(
+            f"{len(paths)} recordings are more than this process may have open: {most - _OTHERS}",
+            hint="take fewer at a time; or `ulimit -n` as root, or LimitNOFILE in a unit",
+        )
     with ExitStack() as stack:
         yield [stack.enter_context(open_recording(path)) for path in paths]

@@ -40,7 +40,8 @@ class BackEnd:
         roles: of the models that it needs, one each.
         also: of models that it takes where they are there, one each.
         library: that it needs, as it is imported.
-        extra: of ours that installs the library.
+        distribution: what the library is called on the package index.
+        extra: of ours that installs it.
         module: of ours, with `load(files, hardware)`: `files` maps each role to a folder.
     """
 
@@ -49,6 +50,7 @@ class BackEnd:
     roles: tuple[str, ...]
     also: tuple[str, ...]
     library: str
+    distribution: str
     extra: str
     module: str
 
@@ -68,6 +70,7 @@ BACK_ENDS: Final = (
         ("diarization",),
         ("segmentation", "speaker-embedding", "plda"),
         "pyannote.audio",
+        "pyannote.audio",
         "pyannote",
         "runtime.engine.speakers.pyannote",
     ),
@@ -77,6 +80,7 @@ BACK_ENDS: Final = (
         ("speaker-embedding", "vad"),
         (),
         "nemo",
+        "nemo-toolkit",
         "nemo",
         "runtime.engine.speakers.nemo",
     ),
@@ -86,6 +90,7 @@ BACK_ENDS: Final = (
         ("diarization",),
         (),
         "nemo",
+        "nemo-toolkit",
         "nemo",
         "runtime.engine.speakers.sortformer",
     ),
