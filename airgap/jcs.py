@@ -40,7 +40,7 @@ def parse(data: bytes) -> Any:
         )
         canonical(value)
     except UnicodeError as error:
-        raise JsonError(f"it is not Unicode: {error.reason}") from error
+        raise JsonError("it holds bytes or escapes that are no Unicode") from error
     except json.JSONDecodeError as error:
         raise JsonError(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
     except RecursionError as error:

@@ -6,6 +6,7 @@ Nothing heavy is imported here, for that reason.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import stat
@@ -14,7 +15,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from airgap.errors import UsageError
+from airgap.errors import AirgapError, UsageError
+
+_PIECE: Final = 1 << 20
+"""Bytes of a recording that are in memory at once while it is hashed."""
 
 _OTHERS: Final = 256
 """Descriptors that the libraries and the folders of a run need."""
@@ -51,3 +55,23 @@ def all_open(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
         )
     with ExitStack() as stack:
         yield [stack.enter_context(open_recording(path)) for path in paths]
+
+
+def sha256_of(stream: BinaryIO, name: str) -> str:
+    """SHA-256 of an open recording, from its first byte, hex.
+
+    Args:
+        stream: open and seekable; it stands at its end afterwards.
+        name: what to call it in errors.
+
+    Raises:
+        AirgapError: the disk failed.
+    """
+    digest = hashlib.sha256()
+    try:
+        stream.seek(0)
+        while piece := stream.read(_PIECE):
+            digest.update(piece)
+    except OSError as error:
+        raise AirgapError(f"cannot read '{name}': {error.strerror}") from error
+    return digest.hexdigest()

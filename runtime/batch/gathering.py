@@ -114,9 +114,8 @@ def _meant(one: Path, out: Path | None) -> Iterator[Item]:
             folder = path.parent if out is None else out / path.parent.relative_to(one)
             yield Item(path, folder, path.stem, named=False)
     elif not os.path.lexists(one) and _is_pattern(one):
-        found = glob.iglob(str(one), recursive=True)  # noqa: PTH207 - pathlib takes none from /
-        fitting = sorted(map(Path, found))
-        files = [path for path in fitting if path.is_file()]
+        fitting = glob.iglob(str(one), recursive=True)  # noqa: PTH207 - pathlib takes none from /
+        files = [path for path in map(Path, sorted(fitting)) if path.is_file()]
         if not files:
             raise UsageError(f"no file fits the pattern '{one}'")
         for path in files:

@@ -26,6 +26,7 @@ from runtime.batch.record import NAME, Text
 from runtime.engine import audio
 from runtime.engine.formats import FORMATS
 from runtime.engine.transcript import Transcript
+from runtime.recordings import sha256_of
 from runtime.transcriber import Transcriber
 
 _JSON: Final = frozenset({"json", "diarized_json"})
@@ -176,7 +177,7 @@ def _one(job: _Job, ledgers: dict[Path, Ledger]) -> Outcome:
     share = _Share(job)
     before = _state(job.stream)
     try:
-        digest = _hashed(job.stream, item.recording)
+        digest = sha256_of(job.stream, str(item.recording))
         if ledger.done(names, digest, made, attested=job.order.key is not None):
             return Outcome(item)
         signatures = [f"{name}{EXTENSION}" for name in names if job.order.key]
@@ -214,14 +215,6 @@ def _write(job: _Job, heard: Transcript, source: _Source, name: str, form: str) 
         time=to_time(datetime.now(UTC)),
         attestation=f"{name}{EXTENSION}" if signed else None,
     )
-
-
-def _hashed(stream: BinaryIO, path: Path) -> str:
-    stream.seek(0)
-    try:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise AirgapError(f"cannot read '{path}': {error.strerror}") from error
 
 
 def _heard(job: _Job, share: _Share, before: tuple[int, int, int]) -> tuple[Transcript, int]:

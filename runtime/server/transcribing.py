@@ -15,7 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from airgap.host_key import HostKey
 from runtime.engine.scheduler import Scheduler
 from runtime.engine.transcript import Transcript
-from runtime.server import answers, emotion, logs, schemas, speakers, wishes, witness
+from runtime.recordings import sha256_of
+from runtime.server import answers, emotion, logs, schemas, speakers, wishes
 from runtime.server.answers import Hearing
 from runtime.server.hearing import (
     ClientGoneError,
@@ -111,7 +112,7 @@ async def _answered(desk: Desk, request: Request, wish: Wish) -> Response:
         speaking.hints if speaking else None,
         [one.name for one in emotions],
     )
-    audio = await asyncio.to_thread(witness.hashed, recording.stream)
+    audio = await asyncio.to_thread(sha256_of, recording.stream, recording.name)
     seen = Witness(provenance, audio, desk.key)
     work = steps(engine, recording, options, speaking, emotions)
     pieces = hear(desk.scheduler, notes["caller"], work, long=wish.long)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from airgap import attestation, strict_json
 from airgap.attestation import MEMBER, Transcribed
@@ -60,12 +59,3 @@ class Witness:
 
     def _envelope(self, key: HostKey, transcript: Transcribed, form: str) -> bytes:
         return attestation.make(key, self.provenance, self.audio, transcript, form).to_json()
-
-
-def hashed(upload: BinaryIO) -> str:
-    """SHA-256 of a recording that came in, hex: of a file without a name, which stays as it is."""
-    upload.seek(0)
-    digest = hashlib.sha256()
-    while piece := upload.read(1 << 20):
-        digest.update(piece)
-    return digest.hexdigest()
