@@ -125,7 +125,7 @@ class Ledger:
             return
         text = self._record.texts.get(name)
         if text is None:
-            if any(name == one.attestation for one in self._record.texts.values()):
+            if self._is_attestation(name):
                 return
             why = "is there already, and no run wrote it"
         elif recording != text.recording and audio != text.audio:
@@ -183,11 +183,22 @@ class Ledger:
             raise self._damaged("; ".join(defects))
 
     def _settle(self) -> None:
-        """Write the record, and only then remove the journal; nothing was done, nothing is left."""
+        """Write the record, and only then remove the journal; nothing was done, nothing is left.
+
+        It stays where a crash left a file that no run has noted since: only it knows whose that is.
+        """
         if self._record.texts or self._record.failed:
             write_whole(self.folder / NAME, self._record.to_bytes())
-        (self.folder / JOURNAL).unlink(missing_ok=True)
+        if not any(self._is_unnoted(name) for name in self._begun):
+            (self.folder / JOURNAL).unlink(missing_ok=True)
         sync_folder(self.folder)
+
+    def _is_unnoted(self, name: str) -> bool:
+        noted = name in self._record.texts or self._is_attestation(name)
+        return not noted and os.path.lexists(self.folder / name)
+
+    def _is_attestation(self, name: str) -> bool:
+        return any(name == one.attestation for one in self._record.texts.values())
 
     def _damaged(self, why: str) -> UsageError:
         return UsageError(

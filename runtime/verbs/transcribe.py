@@ -172,14 +172,15 @@ def transcribe(
     _refuse_no_place(formats, emotion=emotion)
     items = _gathered(recordings or [], from_file, out)
     alone = out is None and from_file is None and len(items) == 1 and items[0].named
+    place = places.isolated_root(root)
     if alone:
         _refuse_more_than_one_text(formats, attest=attest)
     else:
+        _refuse_mounts(items, place)
         _check_places(items, out, [FORMATS[name].extension for name in formats], attest=attest)
     options.require("faster_whisper", "cpu", "airgap transcribe")
     if emotion:
         options.require("transformers", "emotion", "airgap transcribe --emotion")
-    place = places.isolated_root(root)
     key = _host_key(place) if attest else None
     with files.all_open([item.recording for item in items]) as streams:
         _go_offline([stream.fileno() for stream in streams], allow_network=allow_network)
@@ -235,6 +236,20 @@ def _refuse_more_than_one_text(formats: Sequence[str], *, attest: bool) -> None:
         raise UsageError(f"{' and '.join(formats)} need files to go to", hint="--out FOLDER")
     if attest:
         raise UsageError("--attest needs a file, beside which it signs", hint="--out FOLDER")
+
+
+def _refuse_mounts(items: Sequence[Item], root: Path) -> None:
+    """What is mounted carries recordings to try it with, and takes no texts. Raises UsageError."""
+    from airgap import places
+    from airgap.errors import UsageError
+
+    mounts = (root / places.MOUNTS).resolve()
+    for item in items:
+        if item.folder.resolve().is_relative_to(mounts):
+            raise UsageError(
+                f"the text of '{item.recording}' would be written into the mounts",
+                hint="--out FOLDER",
+            )
 
 
 def _check_places(

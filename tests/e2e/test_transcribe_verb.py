@@ -173,7 +173,8 @@ def test_staying_in_the_network_is_warned_of(demo_host, jfk):
     ("arguments", "message", "hint"),
     [
         (["missing.wav"], "cannot read 'missing.wav' as audio: No such file", None),
-        (["."], "cannot read '.' as audio: Is a directory", None),
+        (["."], "would be written into the mounts", "--out FOLDER"),
+        (["keys"], "no recording in the folder 'keys'", "name the files themselves"),
         ([], "there is nothing to transcribe", "airgap transcribe --help"),
         (["JFK", "--bundle", "ward"], "expected 'ward' mounted in ", "--bundle demo"),
         (["JFK", "--model", "large"], "expected 'large' of the role asr in", "--model tiny.en"),
