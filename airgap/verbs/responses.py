@@ -79,7 +79,10 @@ def _hashed(audio: Path | None) -> str | None:
 
 def _report(path: Path, said: Attestation, audio: Path | None, host: str) -> None:
     made = said.provenance
-    models = ", ".join(f"{one.id} ({one.repository or '-'}@{one.commit})" for one in made.models)
+    models = ", ".join(
+        f"{one.id} ({one.repository}@{one.commit})" if one.repository else one.id
+        for one in made.models
+    )
     console.data(f"{path}: signed by {host} on {said.time}")
     console.data(f"  transcript     as it was signed ({said.format})")
     console.data(f"  audio          {f'that of {audio}' if audio else 'not compared'}")

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.errors import AirgapError, UsageError
@@ -179,6 +179,7 @@ def test_what_was_begun_before_a_crash_may_be_written_over(folder):
         write(ledger, "c.txt", recording="../c.wav", audio="c" * 64)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_journal_that_was_cut_anywhere_is_taken_up(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("cut")
@@ -199,7 +200,7 @@ def test_a_journal_that_was_cut_anywhere_is_taken_up(tmp_path_factory, data):
             write(ledger, "b.txt")
         write(ledger, "d.txt")
     assert promised == sorted(promised)
-    assert names(left) == sorted([NAME, "b.txt", "c.txt", "d.txt"])
+    assert {*names(left)} - {JOURNAL} == {NAME, "b.txt", "c.txt", "d.txt"}
     record = Record.parse((left / NAME).read_bytes(), NAME)
     assert set(promised) | {"d.txt"} <= set(record.texts)
 
