@@ -39,8 +39,9 @@ BYTES_FORM: Final = "bytes"
 """How a transcript was hashed: as the canonical form of its JSON values, or byte for byte."""
 
 ATTESTATION_FILE: Final = 64 * limits.KIB
-RESPONSE_FILE: Final = 256 * limits.MIB
-"""A transcript: a day of speech in JSON, with every word timed, takes a tenth of it."""
+RESPONSE_FILE: Final = 64 * limits.MIB
+"""A transcript: a day of speech in JSON with every word timed. It is parsed before the signature
+inside it can be checked, so it is bounded closely."""
 
 
 @dataclass(frozen=True)

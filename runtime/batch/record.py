@@ -91,11 +91,11 @@ class Text:
 class Record:
     """All texts of a folder, what made them, and what failed.
 
-    `Record.parse(record.to_bytes())` is equal to `record`.
+    `Record.parse(record.to_bytes())` is equal to `record`, but for provenances that no text names.
 
     Attributes:
         texts: by the names of their files.
-        made_by: provenances by their ids; of those alone that a text names.
+        made_by: provenances by their ids; those that no text names are not written.
         failed: why a recording has no text, by its path from the record's folder.
     """
 

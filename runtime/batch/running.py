@@ -300,10 +300,8 @@ def _sum_up(outcomes: Sequence[Outcome]) -> None:
     failed = sorted(str(one.item.recording) for one in outcomes if one.failure is not None)
     written = sum(bool(one.written) for one in outcomes)
     before = len(outcomes) - written - len(failed)
-    console.say(
-        f"{len(outcomes)} recordings: {written} transcribed, {before} done before, "
-        f"{len(failed)} failed"
-    )
+    recordings = "1 recording" if len(outcomes) == 1 else f"{len(outcomes)} recordings"
+    console.say(f"{recordings}: {written} transcribed, {before} done before, {len(failed)} failed")
     if failed:
         named = ", ".join(f"'{one}'" for one in failed[: limits.NAMED])
         more = f" and {len(failed) - limits.NAMED} more" if len(failed) > limits.NAMED else ""
