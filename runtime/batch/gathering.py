@@ -44,9 +44,14 @@ class Item:
     stem: str
     named: bool
 
+    @property
+    def place(self) -> Path:
+        """The folder by its one name, however it was reached."""
+        return self.folder.resolve()
+
     def relative(self) -> str:
         """The recording, as seen from its texts: the two may move together."""
-        return os.path.relpath(self.recording.absolute(), self.folder.absolute())
+        return os.path.relpath(self.recording.parent.resolve() / self.recording.name, self.place)
 
 
 def listed(source: str) -> list[Path]:
@@ -93,7 +98,7 @@ def refuse_collisions(items: Sequence[Item], endings: Sequence[str]) -> None:
     owners: dict[Path, Path] = {}
     for item in items:
         for ending in endings:
-            target = item.folder.absolute() / f"{item.stem}{ending}"
+            target = item.place / f"{item.stem}{ending}"
             if (owner := owners.setdefault(target, item.recording)) != item.recording:
                 raise UsageError(
                     f"'{owner}' and '{item.recording}' would both be written to '{target}'",

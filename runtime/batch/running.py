@@ -50,11 +50,6 @@ class Order:
         """The files of a recording's texts, in the order of the formats."""
         return [f"{item.stem}{FORMATS[name].extension}" for name in self.formats]
 
-    def endings(self) -> list[str]:
-        """Of every file that a recording gets."""
-        texts = [FORMATS[name].extension for name in self.formats]
-        return [*texts, *(f"{one}{EXTENSION}" for one in texts if self.key)]
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -119,7 +114,7 @@ def run(
         items: the recordings.
         streams: the same, open.
         transcriber: what hears them.
-        ledgers: of every folder of the items.
+        ledgers: of every place of the items.
         order: what they shall become.
 
     Raises:
@@ -171,7 +166,7 @@ class _Source:
 
 def _one(job: _Job, ledgers: dict[Path, Ledger]) -> Outcome:
     """The story of a recording. What is wrong with it is its outcome; raises what ends the run."""
-    item, ledger = job.item, ledgers[job.item.folder]
+    item, ledger = job.item, ledgers[job.item.place]
     made = job.transcriber.provenance
     names = job.order.names(item)
     share = _Share(job)

@@ -245,7 +245,7 @@ def _refuse_mounts(items: Sequence[Item], root: Path) -> None:
 
     mounts = (root / places.MOUNTS).resolve()
     for item in items:
-        if item.folder.resolve().is_relative_to(mounts):
+        if item.place.is_relative_to(mounts):
             raise UsageError(
                 f"the text of '{item.recording}' would be written into the mounts",
                 hint="--out FOLDER",
@@ -315,8 +315,8 @@ def _run(
 
     with ExitStack() as stack:
         ledgers = {
-            folder: stack.enter_context(Ledger.opened(folder))
-            for folder in dict.fromkeys(item.folder for item in items)
+            place: stack.enter_context(Ledger.opened(place))
+            for place in dict.fromkeys(item.place for item in items)
         }
         transcriber = _loaded(root, bundle, wish)
         running.run(items, streams, transcriber, ledgers, Order(formats, key, wish.workers))

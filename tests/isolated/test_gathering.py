@@ -113,3 +113,12 @@ def test_no_text_takes_anothers_place(archive):
     refuse_collisions(items, [".txt", ".diarized.json"])
     with pytest.raises(UsageError, match="would both be written"):
         refuse_collisions(items, [".json", ".diarized.json"])
+
+
+def test_one_folder_by_two_names_is_one(archive):
+    (archive / "a.flac").write_bytes(b"")
+    items = gather([archive / "a.wav", Path("archive/loop/a.flac")], None)
+    assert items[0].place == items[1].place
+    assert [one.relative() for one in items] == ["a.wav", "a.flac"]
+    with pytest.raises(UsageError, match="would both be written"):
+        refuse_collisions(items, [".txt"])
