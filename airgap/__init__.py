@@ -6,6 +6,7 @@ keys, signing                            public keys; private keys
 archive, tar                             head, table, frames; the tar dialect inside them
 volume_names, volumes, damage            the files that a bundle lies in; what is wrong with them
 recovery, repair, confined               PAR2 beside a bundle, used by a program that is held fast
+attestation, provenance, response, jcs   what a host says of a transcript that it made
 trust, verify                            the host's policy; bytes + policy -> VerifiedBundle
 papers, signers_text, checksums          what lies beside a bundle for people
 minisign, model_signature,               and for other tools: their formats, their files,

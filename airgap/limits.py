@@ -19,7 +19,8 @@ VOLUME_WRITTEN = 1 * MIB
 """The least size of volumes that we make. A reader wants the head alone inside the first one."""
 
 NAMED = 8
-"""How many damaged frames or missing volumes an error names; a bad stick can have thousands."""
+"""How many damaged frames, missing volumes or failed recordings an error names: there can be
+thousands."""
 
 FRAME_PLAIN = 4 * MIB
 """Payload bytes in a frame. Large enough to hash at full speed, small enough to hold one a core."""

@@ -10,6 +10,8 @@ cache, holdings, clearing   where libraries look; what is there; what of it may 
 generation, loading    a mount as it lies on disk; its models, hashed as they are loaded
 recordings, engine     audio -> transcript
 models, diarization    a mounted model or back end, loaded: the one way for every verb
+transcriber, origin    all that a run needs of a mount; where its texts come from
+batch         a folder of recordings in one run
 promises      what a server of a mount must be able to do
 doctor        what would fail at start, and the fix
 library       the same from Python: `runtime.open`

@@ -6,15 +6,22 @@ Nothing heavy is imported here, for that reason.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from airgap.errors import UsageError
+from airgap.errors import AirgapError, UsageError
+
+_PIECE: Final = 1 << 20
+"""Bytes of a recording that are in memory at once while it is hashed."""
+
+_OTHERS: Final = 256
+"""Descriptors that the libraries and the folders of a run need."""
 
 
 def open_recording(path: Path) -> BinaryIO:
@@ -33,8 +40,38 @@ def open_recording(path: Path) -> BinaryIO:
 
 @contextmanager
 def all_open(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
-    """Every recording of a run, open until the block ends. Raises UsageError for the first bad."""
+    """Every recording of a run, open until the block ends.
+
+    Raises:
+        UsageError: for the first that cannot be opened, or where they are more than a process
+            may have open.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if len(paths) > most - _OTHERS:
+        raise UsageError(
+            f"{len(paths)} recordings are more than this process may have open: {most - _OTHERS}",
+            hint="take fewer at a time; or `ulimit -n` as root, or LimitNOFILE in a unit",
+        )
     with ExitStack() as stack:
         yield [stack.enter_context(open_recording(path)) for path in paths]
+
+
+def sha256_of(stream: BinaryIO, name: str) -> str:
+    """SHA-256 of an open recording, from its first byte, hex.
+
+    Args:
+        stream: open and seekable; it stands at its end afterwards.
+        name: what to call it in errors.
+
+    Raises:
+        AirgapError: the disk failed.
+    """
+    digest = hashlib.sha256()
+    try:
+        stream.seek(0)
+        while piece := stream.read(_PIECE):
+            digest.update(piece)
+    except OSError as error:
+        raise AirgapError(f"cannot read '{name}': {error.strerror}") from error
+    return digest.hexdigest()

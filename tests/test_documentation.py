@@ -203,7 +203,7 @@ def test_a_page_prints_what_it_shows(
     assert demo_files
     text = page.read_text()
     words = {word for command in commands_of(text) for word in re.findall(r"\w+", command.text)}
-    for tool in words & {"openssl", "sha256sum", "tar", "unshare", "zstd"}:
+    for tool in words & {"jq", "openssl", "sha256sum", "tar", "unshare", "zstd"}:
         foreign(tool)
     check_page(text, tmp_path, surroundings)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,6 +88,31 @@ def verify(
             help="Check a receipt that came back from an isolated host against this bundle.",
         ),
     ] = None,
+    response: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="No bundle: check a transcript that a host has signed (--attest).",
+            show_default=False,
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of a transcript: the recording that it must have come from.",
+            show_default=False,
+        ),
+    ] = None,
+    attestation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of a transcript: the host's signature, where it lies neither inside nor beside "
+            "it.",
+            show_default=False,
+        ),
+    ] = None,
     also: options.Also = None,
     allow_older: options.AllowOlder = None,
     clock_wrong: options.ClockWrong = None,
@@ -98,7 +123,8 @@ def verify(
     """Prove that a bundle is, byte for byte, what the signers that this host trusts have signed.
 
     Nothing is decompressed before its bytes matched what was signed, and nothing is written but a
-    line in this host's audit log and a receipt.
+    line in this host's audit log and a receipt. With --response the same of a transcript, by the
+    key of the host that made it.
 
     \b
     Examples:
@@ -106,6 +132,7 @@ def verify(
       airgap verify demo-1.0.0.tar.zst --explain
       cat demo-1.0.0.tar.zst | airgap verify -
       airgap verify --mounted
+      airgap verify --response meeting.srt --audio meeting.m4a
       airgap verify demo-1.0.0.tar.zst --key alice.ed25519.pub --key alice.ecdsa-p384.pub
     """
     console.configure(as_json=json, quiet=quiet)
@@ -117,8 +144,14 @@ def verify(
     if mounted:
         given = {"--deep": deep, "--explain": explain, "--key": key, "--base": base}
         given |= {"--integrity-only": integrity_only, "--receipt": receipt, "--also": also}
+        given |= {"--response": response, "--audio": audio, "--attestation": attestation}
         of_mounts.refuse_together("verify", given | {"an override": overriding})
         of_mounts.verb("verify")(str(bundle) if bundle else None, root)
+        return
+    if response or audio or attestation:
+        given = {"BUNDLE": bundle, "--deep": deep, "--explain": explain, "--base": base}
+        given |= {"--integrity-only": integrity_only, "--receipt": receipt, "--also": also}
+        _response(response, attestation, audio, given | {"an override": overriding}, key, root)
         return
     if bundle is None:
         raise UsageError("there is no BUNDLE to verify", hint="airgap verify BUNDLE, or --mounted")
@@ -280,6 +313,30 @@ def _receipt(
             rule="receipt.failed",
             hint="ask there for the refusal: airgap audit show",
         )
+
+
+def _response(
+    response: Path | None,
+    attestation: Path | None,
+    audio: Path | None,
+    given: Mapping[str, object],
+    key: list[Path] | None,
+    root: Path | None,
+) -> None:
+    """A transcript, by the word of the host that made it."""
+    from airgap import places
+    from airgap.errors import UsageError
+    from airgap.verbs import responses
+
+    if response is None:
+        raise UsageError("--audio and --attestation belong to a transcript", hint="--response FILE")
+    if named := ", ".join(option for option, value in given.items() if value):
+        raise UsageError(
+            f"--response looks at a transcript, and {named} at a bundle",
+            hint=f"airgap verify --response {response}",
+        )
+    store, keys = _store_asked(root, key), options.load_public_keys(key or [])
+    responses.verify(response, attestation, audio, keys, places.isolated_root(root), store)
 
 
 def _store_asked(root: Path | None, key: list[Path] | None) -> TrustStore:

@@ -40,6 +40,9 @@ _CONTAINERS: Final = (
 )
 """Demuxers that read one file and nothing else: no playlist, SDP, concat or image sequence."""
 
+_USUAL_RATE: Final = 4_000
+"""Bytes a second of compressed speech, at 32 kbit/s."""
+
 _GROUP: Final = 500_000
 """Samples resampled at once, as faster-whisper does; frames alone are too small to be quick."""
 
@@ -62,6 +65,15 @@ class Recording:
     def duration(self) -> float:
         """Length in seconds."""
         return len(self.samples) / SAMPLE_RATE
+
+    def damage(self, name: str) -> str | None:
+        """What a person must be told of a recording that is not whole; None of one that is."""
+        if not self.damaged_packets:
+            return None
+        return (
+            f"'{name}' is damaged: {self.damaged_packets} packets could not be decoded, and what "
+            "they held is missing from the transcript"
+        )
 
 
 def read_recording(path: Path, *, longest: float = LONGEST_SECONDS) -> Recording:
@@ -93,13 +105,7 @@ def decode(source: BinaryIO, name: str, *, longest: float = LONGEST_SECONDS) -> 
         AirgapError: reading failed, or memory ran out.
     """
     try:
-        with av.open(
-            source,
-            mode="r",
-            metadata_errors="ignore",
-            # With no protocol allowed, nothing that a file refers to can be opened either.
-            options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"},
-        ) as container:
+        with _opened(source) as container:
             intake = _Intake(container, name, longest)
             chunks = [
                 frame.to_ndarray()[0] for frame in _resampled(_grouped(intake.frames()), name)
@@ -118,6 +124,37 @@ def decode(source: BinaryIO, name: str, *, longest: float = LONGEST_SECONDS) -> 
         raise _undecodable(name, "it holds no sound")
     samples /= 32768.0
     return Recording(samples, intake.damaged_packets)
+
+
+def expected_seconds(source: BinaryIO, size: int) -> float:
+    """About how long a recording is, by what it says of itself: for progress, never for limits.
+
+    What does not say (WebM from a browser) is taken for speech at a usual rate; what is no
+    recording, for nothing.
+
+    Args:
+        source: an open, seekable file.
+        size: in bytes.
+    """
+    try:
+        with _opened(source) as container:
+            said = container.duration
+    except (av.FFmpegError, ValueError, OSError):
+        return 0.0
+    finally:
+        source.seek(0)
+    seconds = size / _USUAL_RATE if said is None else said / av.time_base
+    return min(max(seconds, 0.0), float(LONGEST_SECONDS))
+
+
+def _opened(source: BinaryIO) -> av.container.InputContainer:
+    return av.open(
+        source,
+        mode="r",
+        metadata_errors="ignore",
+        # With no protocol allowed, nothing that a file refers to can be opened either.
+        options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"},
+    )
 
 
 class _Intake:

@@ -9,6 +9,7 @@ hearing       a request -> the scheduler -> what it heard, stopped when the clie
 wishes, speakers    the form of a request -> what to transcribe, and how; who speaks
 schemas       bodies, as OpenAI documents them
 answers       what was heard -> the body of a response
+witness       where it comes from, in headers and body, signed where asked
 languages     ISO 639-1 -> the names that OpenAI writes
 gateway       what every request passes: id, log, key, place, bounded body
 transcribing, catalogue, status    the routes

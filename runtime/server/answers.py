@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from airgap.attestation import Transcribed
 from runtime.engine.formats import FORMATS, UNKNOWN, diarized, diarized_segment
 from runtime.engine.speakers.merging import Speakers, with_speakers
 from runtime.engine.transcript import Emotion, Segment, Transcript
@@ -17,6 +19,10 @@ from runtime.server.errors import ApiError
 from runtime.server.hearing import Finished, Heard, Sound, Speech, Turns
 from runtime.server.languages import name_of
 from runtime.server.wishes import Granularity, ResponseFormat, Wish
+from runtime.server.witness import Witness
+
+DONE: Final = "transcript.text.done"
+"""The event that ends a whole answer, with all of its text."""
 
 
 @dataclass
@@ -75,27 +81,36 @@ class Hearing:
         )
 
 
-def answer(transcript: Transcript, wish: Wish) -> Response:
-    """A whole answer."""
+def answer(transcript: Transcript, wish: Wish, witness: Witness) -> Response:
+    """A whole answer; its attestation lies inside, where it has a place for one."""
+    origin = schemas.Origin.model_validate(witness.member)
     match wish.form:
         case ResponseFormat.VERBOSE_JSON:
-            return _json(_verbose(transcript, wish.granularities))
+            verbose = _verbose(transcript, wish.granularities, origin)
+            return JSONResponse(witness.signed(verbose.model_dump(exclude_none=True), wish.form))
         case ResponseFormat.JSON if transcript.task == "translate":
-            return _json(schemas.Translation(text=transcript.text))
+            return _plain(schemas.Translation(text=transcript.text), wish, witness)
         case ResponseFormat.JSON:
             usage = schemas.DurationUsage(seconds=transcript.duration)
-            return _json(schemas.Transcription(text=transcript.text, usage=usage))
+            plain = schemas.Transcription(text=transcript.text, usage=usage)
+            return _plain(plain, wish, witness)
         case ResponseFormat.DIARIZED_JSON:
             usage = schemas.DurationUsage(seconds=transcript.duration)
-            return _json(schemas.DiarizedTranscription(**diarized(transcript), usage=usage))
+            told = schemas.DiarizedTranscription(**diarized(transcript), usage=usage, airgap=origin)
+            return JSONResponse(witness.signed(told.model_dump(exclude_none=True), wish.form))
         case _:
-            return PlainTextResponse(FORMATS[wish.form].render(transcript))
+            text = FORMATS[wish.form].render(transcript)
+            signed = witness.header(Transcribed.of_bytes(text.encode()), wish.form)
+            return PlainTextResponse(text, headers=signed)
 
 
-async def events(hearing: Hearing, pieces: AsyncIterable[Heard]) -> AsyncIterator[str]:
+async def events(
+    hearing: Hearing, pieces: AsyncIterable[Heard], witness: Witness
+) -> AsyncIterator[str]:
     """An answer in server-sent events, named as OpenAI names them; an error is the last.
 
-    Where it is known who speaks, each segment of a speaker's comes once more, whole.
+    The last of a whole answer holds its attestation, over that event. Where it is known who
+    speaks, each segment of a speaker's comes once more, whole.
     """
     text = ""
     speakers = Speakers(hearing.turns.turns, keep_words=False) if hearing.turns else None
@@ -119,7 +134,8 @@ async def events(hearing: Hearing, pieces: AsyncIterable[Heard]) -> AsyncIterato
     except ApiError as error:
         yield _event(error.body())
         return
-    yield _event({"type": "transcript.text.done", "text": text})
+    done = {"type": DONE, "text": text}
+    yield _event(witness.signed(done, DONE))
 
 
 def _emotion(segment: Segment) -> schemas.EmotionBody | None:
@@ -130,12 +146,15 @@ def _event(body: dict[str, object]) -> str:
     return f"data: {json.dumps(body, separators=(',', ':'))}\n\n"
 
 
-def _json(body: BaseModel) -> Response:
-    return JSONResponse(body.model_dump(exclude_none=True))
+def _plain(body: BaseModel, wish: Wish, witness: Witness) -> Response:
+    """JSON that has OpenAI's members and no other, so that it is signed for in a header."""
+    document = body.model_dump(exclude_none=True)
+    signed = witness.header(Transcribed.of_json(document), wish.form)
+    return JSONResponse(document, headers=signed)
 
 
 def _verbose(
-    transcript: Transcript, granularities: frozenset[Granularity]
+    transcript: Transcript, granularities: frozenset[Granularity], origin: schemas.Origin
 ) -> schemas.VerboseTranscription:
     asked = transcript.turns is not None
     segments = [
@@ -173,4 +192,5 @@ def _verbose(
         segments=segments if Granularity.SEGMENT in granularities else None,
         words=words if Granularity.WORD in granularities else None,
         usage=schemas.DurationUsage(seconds=transcript.duration),
+        airgap=origin,
     )

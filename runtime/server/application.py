@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from airgap import __version__
 from airgap.errors import AirgapError
+from airgap.host_key import HostKey
 from runtime.engine.scheduler import Scheduler
 from runtime.server import catalogue, errors, limits, page, schemas, status, transcribing
 from runtime.server.errors import ApiError
@@ -32,7 +33,7 @@ TITLE = "airgap transcription server"
 
 @dataclass(frozen=True)
 class House:
-    """What the application is made of."""
+    """What the application is made of; with a key, it signs its answers."""
 
     service: Service
     scheduler: Scheduler
@@ -41,6 +42,7 @@ class House:
     bounds: Limits
     metrics: Metrics
     log_text: bool = False
+    key: HostKey | None = None
 
 
 def build(house: House) -> ASGIApp:
@@ -75,6 +77,7 @@ def api(house: House) -> FastAPI:
         house.metrics,
         house.bounds.audio_seconds,
         house.log_text,
+        house.key,
     )
     app.include_router(transcribing.router(desk))
     app.include_router(catalogue.router(house.service))

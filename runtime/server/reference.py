@@ -24,6 +24,13 @@ It is OpenAI's audio API: point a client at it with `base_url`. Errors have Open
 `{"error": {"message", "type", "param", "code"}}`. Every answer carries `X-Request-Id` (the
 request's own where it sent one), and `X-Airgap-Damaged-Packets` where packets of a recording did
 not decode: what they held is missing from the text.
+
+Every transcript says where it comes from: `X-Airgap-Bundle`, `X-Airgap-Statement` (SHA-256 of what
+the bundle's signers signed), `X-Airgap-Model` (each model at its commit), `X-Airgap-Engine`,
+`X-Airgap-Options`, `X-Airgap-Audio` (SHA-256 of the recording). `verbose_json` and `diarized_json`
+have the same as the object `airgap`. A server that was started with `--attest` signs it, with the
+transcript, in the member `attestation` of those two and of the event `transcript.text.done`, and in
+the header `X-Airgap-Attestation` of every other answer: [attestation](attestation.md).
 """
 
 

@@ -62,6 +62,54 @@ class WordBody(BaseModel):
     speaker: str | None = None
 
 
+class OriginBundle(BaseModel):
+    """A bundle; `statement` is its SHA-256, in groups the approval code."""
+
+    name: str
+    version: str
+    statement: str
+
+
+class OriginModel(BaseModel):
+    """A model of the bundle, and where it is published."""
+
+    id: str
+    role: str
+    repository: str | None = None
+    commit: str | None = None
+
+
+class Digest(BaseModel):
+    """Of bytes, in hex."""
+
+    sha256: str
+
+
+class Origin(BaseModel):
+    """Where an answer comes from. Not OpenAI's."""
+
+    bundle: OriginBundle
+    models: list[OriginModel]
+    engine: dict[str, str]
+    options: dict[str, str | int | bool]
+    audio: Digest
+
+
+class HostSignature(BaseModel):
+    """One signature: the host's key, and the value in base64."""
+
+    keyid: str
+    sig: str
+
+
+class Envelope(BaseModel):
+    """This host's signature over an answer (DSSE); `airgap verify --response` checks it."""
+
+    payload: str
+    payloadType: str  # noqa: N815 - as DSSE has it
+    signatures: list[HostSignature]
+
+
 class VerboseTranscription(BaseModel):
     """`response_format=verbose_json`; `segments` and `words` as the granularities ask."""
 
@@ -72,6 +120,8 @@ class VerboseTranscription(BaseModel):
     segments: list[SegmentBody] | None = None
     words: list[WordBody] | None = None
     usage: DurationUsage
+    airgap: Origin
+    attestation: Envelope | None = None
 
 
 class DiarizedSegment(BaseModel):
@@ -93,6 +143,8 @@ class DiarizedTranscription(BaseModel):
     text: str
     segments: list[DiarizedSegment]
     usage: DurationUsage
+    airgap: Origin
+    attestation: Envelope | None = None
 
 
 class ErrorDetail(BaseModel):

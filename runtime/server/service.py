@@ -29,6 +29,7 @@ from runtime.engine.speakers.conversation import overlaps
 from runtime.engine.speakers.diarizer import Diarizer, SpeakerHints
 from runtime.engine.whisper import WhisperEngine
 from runtime.generation import INVENTORY, Generation, Hold
+from runtime.origin import Origin
 from runtime.server import errors, logs, speakers
 from runtime.server.metrics import Metrics
 from runtime.verified_load import VerifiedLoad
@@ -83,6 +84,7 @@ class Loaded:
         diarizer: what tells speakers apart; None where the bundle promises nothing of it.
         at_once: whether that is done while the words are heard.
         emotions: what tells how it sounds; none unless it was asked for.
+        origin: of every answer: the bundle, its models, what tells speakers apart.
         bundle: the bundle's name.
         number: the generation.
         created: when the bundle was made, in seconds since 1970.
@@ -95,6 +97,7 @@ class Loaded:
     diarizer: Diarizer | None
     at_once: bool
     emotions: tuple[EmotionModel, ...]
+    origin: Origin
     bundle: str
     number: int
     created: int
@@ -222,6 +225,7 @@ def load(source: Source, metrics: Metrics) -> Loaded:
             diarizer=diarizer,
             at_once=overlaps(hardware),
             emotions=_load_emotions(source, mounted, hardware, metrics) if source.emotion else (),
+            origin=Origin.of(mounted, choice),
             bundle=mounted.statement.name,
             number=mounted.number,
             created=int(strict_json.from_time(mounted.statement.created).timestamp()),

@@ -12,8 +12,10 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
+from airgap.host_key import HostKey
 from runtime.engine.scheduler import Scheduler
 from runtime.engine.transcript import Transcript
+from runtime.recordings import sha256_of
 from runtime.server import answers, emotion, logs, schemas, speakers, wishes
 from runtime.server.answers import Hearing
 from runtime.server.hearing import (
@@ -28,6 +30,7 @@ from runtime.server.hearing import (
 from runtime.server.metrics import Metrics
 from runtime.server.service import Loaded, Service
 from runtime.server.wishes import Wish
+from runtime.server.witness import Witness
 
 if TYPE_CHECKING:
     from runtime.engine.emotion.model import EmotionModel
@@ -48,6 +51,7 @@ class Desk:
     Attributes:
         longest: seconds of a recording.
         log_text: whether transcripts go to the log, which is only ever asked for.
+        key: this host's, to sign answers with; None where nobody asked for that.
     """
 
     service: Service
@@ -55,6 +59,7 @@ class Desk:
     metrics: Metrics
     longest: float
     log_text: bool
+    key: HostKey | None = None
 
 
 def router(desk: Desk) -> APIRouter:
@@ -99,7 +104,17 @@ async def _answered(desk: Desk, request: Request, wish: Wish) -> Response:
     notes.update(model=engine.name, bytes=recording.size)
     if speaking is not None:
         notes.update(diarization=speaking.diarizer.name)
-    work = steps(engine, recording, options, speaking, _emotions(loaded, wish))
+    emotions = _emotions(loaded, wish)
+    provenance = loaded.origin.provenance(
+        engine.name,
+        engine.hardware,
+        options,
+        speaking.hints if speaking else None,
+        [one.name for one in emotions],
+    )
+    audio = await asyncio.to_thread(sha256_of, recording.stream, recording.name)
+    seen = Witness(provenance, audio, desk.key)
+    work = steps(engine, recording, options, speaking, emotions)
     pieces = hear(desk.scheduler, notes["caller"], work, long=wish.long)
     hearing = Hearing(engine.name, wish)
     async with AsyncExitStack() as open_until_told:
@@ -109,15 +124,15 @@ async def _answered(desk: Desk, request: Request, wish: Wish) -> Response:
         except ClientGoneError:
             notes["status"] = _GONE
             return Response(status_code=_GONE)
-        headers = _warnings(hearing)
+        headers = {**seen.headers, **_warnings(hearing)}
         if wish.stream:
             open_until_told.pop_all()  # the stream closes it
-            told = _told(desk, notes, pieces, hearing)
+            told = _told(desk, notes, pieces, hearing, seen)
             return StreamingResponse(told, media_type=_EVENTS, headers=headers)
     # A second of work for hours of several speakers, during which others must be answered.
     transcript = await asyncio.to_thread(hearing.transcript)
     _record(desk, notes, hearing, transcript)
-    response = answers.answer(transcript, wish)
+    response = await asyncio.to_thread(answers.answer, transcript, wish, seen)
     response.headers.update(headers)
     return response
 
@@ -152,10 +167,11 @@ async def _told(
     notes: dict[str, Any],
     pieces: AsyncGenerator[Heard],
     hearing: Hearing,
+    seen: Witness,
 ) -> AsyncGenerator[str]:
     """The events of a stream; when the client goes, the work stops."""
     async with aclosing(pieces):
-        async for event in answers.events(hearing, pieces):
+        async for event in answers.events(hearing, pieces, seen):
             yield event
     _record(desk, notes, hearing, await asyncio.to_thread(hearing.transcript))
 

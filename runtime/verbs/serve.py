@@ -16,6 +16,7 @@ from runtime.verified_load import VerifiedLoad
 if TYPE_CHECKING:
     import socket
 
+    from airgap.host_key import HostKey
     from runtime.server.keys import Keys
     from runtime.server.limits import Limits
     from runtime.server.running import Manners
@@ -136,6 +137,13 @@ def serve(
     log_text: Annotated[
         bool, typer.Option("--log-text", help="Write transcripts into the log.")
     ] = False,
+    attest: Annotated[
+        bool,
+        typer.Option(
+            "--attest",
+            help="Sign each answer with this host's key; `airgap verify --response` checks it.",
+        ),
+    ] = False,
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Do not leave the network.")
     ] = False,
@@ -159,6 +167,7 @@ def serve(
       airgap serve --print-unit > /etc/systemd/system/airgap.service
     """
     from airgap import places
+    from airgap.host_key import HostKey
     from runtime.server.limits import Limits
 
     place = places.isolated_root(root)
@@ -178,6 +187,7 @@ def serve(
     name = _mount_first(bundle_file, place) if bundle_file else bundle
     chosen = _check_mount(place, name, tuple(model or ()), diarization, emotion=emotion)
     keys = doors.keys(place)
+    host_key = HostKey.of(place) if attest else None
     with doors.bound(host, port) as listener:
         certificate = doors.certificate(tls_cert, tls_key)
         doors.refuse_open_doors(
@@ -206,7 +216,18 @@ def serve(
             emotion=emotion,
         )
         manners = Manners(drain_seconds=drain_seconds, proxy=behind_proxy)
-        _run(listener, certificate, keys, folder, bounds, source, manners, sentence, log_text)
+        _run(
+            listener,
+            certificate,
+            keys,
+            folder,
+            bounds,
+            source,
+            manners,
+            sentence,
+            log_text,
+            host_key,
+        )
 
 
 def _mount_first(bundle_file: Path, root: Path) -> str:
@@ -260,6 +281,7 @@ def _run(
     manners: Manners,
     sentence: str,
     log_text: bool,
+    host_key: HostKey | None,
 ) -> None:
     """Put the house together, and serve until told to stop."""
     from runtime.engine.scheduler import Scheduler
@@ -283,6 +305,7 @@ def _run(
         bounds=bounds,
         metrics=metrics,
         log_text=log_text,
+        key=host_key,
     )
     logs.say("listening", f"listening on {shown(listener, tls=certificate is not None)}")
     Running(house, listener, certificate, manners).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -57,24 +58,24 @@ class Asked:
     hints: SpeakerHints
 
 
-def asked(wish: Diarization | None, hints: SpeakerHints, output_format: str) -> Asked | None:
+def asked(wish: Diarization | None, hints: SpeakerHints, formats: Sequence[str]) -> Asked | None:
     """What a command line asks for; None where nobody wants to know who speaks.
 
     Args:
         wish: of --diarization.
         hints: of --speakers, --min-speakers and --max-speakers.
-        output_format: a name of `runtime.engine.formats`.
+        formats: names of `runtime.engine.formats`.
 
     Raises:
         UsageError: the options contradict each other.
     """
     hints.check()
-    needed = FORMATS[output_format].needs_speakers
+    needed = [name for name in formats if FORMATS[name].needs_speakers]
     if wish is not Diarization.NONE:
-        implied = needed or hints != SpeakerHints()
+        implied = bool(needed) or hints != SpeakerHints()
         return Asked(wish or Diarization.AUTO, hints) if wish or implied else None
     if needed:
-        raise UsageError(f"--format {output_format} says who speaks, and --diarization is none")
+        raise UsageError(f"--format {needed[0]} says who speaks, and --diarization is none")
     if hints != SpeakerHints():
         raise UsageError("--speakers and the like ask who speaks, and --diarization is none")
     return None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from dataclasses import replace
+from contextlib import ExitStack
 from enum import StrEnum
-from functools import partial
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -19,19 +18,11 @@ from runtime.verbs import loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
-    from runtime.engine.audio import Samples
-    from runtime.engine.emotion.model import EmotionModel
-    from runtime.engine.formats import Format
-    from runtime.engine.speakers.choosing import Choice
-    from runtime.engine.speakers.diarizer import Diarizer
-    from runtime.engine.transcript import Transcript
-    from runtime.engine.whisper import Heard, WhisperEngine
-    from runtime.generation import Generation
+    from collections.abc import Sequence
 
-    class Hear(Protocol):
-        """Samples to a transcript, in whatever way was asked for."""
-
-        def __call__(self, samples: Samples, *, heard: Heard) -> Transcript: ...  # noqa: D102
+    from airgap.host_key import HostKey
+    from runtime.batch.gathering import Item
+    from runtime.transcriber import Transcriber, Wish
 
 
 class FormatName(StrEnum):
@@ -59,19 +50,58 @@ def register(app: typer.Typer) -> None:
 
 
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Recordings.")],
+    recordings: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE|FOLDER|PATTERN]...",
+            help="Recordings; folders of them; patterns in quotes.",
+            show_default=False,
+        ),
+    ] = None,
+    from_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Further ones, one a line of this file; - for standard input.",
+            show_default=False,
+        ),
+    ] = None,
     output_format: Annotated[
-        FormatName,
-        typer.Option("--format", "-f", metavar="|".join(FormatName), help="Of the transcript."),
-    ] = FormatName.TEXT,
+        list[FormatName] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="|".join(FormatName),
+            help="Of the transcript; may be given again. text, unless given.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder for one file a recording; else stdout.",
+            help="Folder for the texts. Else that of one file goes to stdout, and those of "
+            "several lie beside their recordings.",
             show_default=False,
         ),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Recordings at once, each held decoded: 0.4 GB an hour of audio. 0: two where "
+            "there are two cores.",
+        ),
+    ] = 0,
+    attest: Annotated[
+        bool,
+        typer.Option(
+            "--attest",
+            help="Sign each text with this host's key, in a file beside it; `airgap verify "
+            "--response` checks it.",
+        ),
+    ] = False,
     bundle: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Name of the mounted bundle, where there are several."),
@@ -120,81 +150,130 @@ def transcribe(
     works. The model's bytes are compared with the signed manifest as they are loaded. Who asks for
     speakers that cannot be told apart gets an error, never a transcript without them.
 
+    Of several recordings, what is done is skipped, what fails is told at the end (exit code 1), and
+    a run that was broken off goes on. airgap-run.json beside the texts says what made each.
+
     \b
     Examples:
       airgap transcribe meeting.m4a
       airgap transcribe meeting.m4a --diarization auto --speakers 2
-      airgap transcribe *.wav --format srt --out subtitles --language de
+      airgap transcribe recordings --format srt --format json --out texts
+      airgap transcribe *.wav --language de --attest
+      find /archive -name '*.mp3' | airgap transcribe --from-file - --out texts
       airgap transcribe call.wav --format json --emotion
     """
     console.configure(quiet=quiet)
     from airgap import places
-    from airgap.accepted import clock
-    from airgap.errors import UsageError
-    from runtime import generation, recordings, standing
-    from runtime.engine.speakers import choosing
+    from runtime import recordings as files
+    from runtime.engine.formats import FORMATS
 
-    if len(files) > 1 and out is None and output_format is not FormatName.TEXT:
-        raise UsageError(
-            f"{len(files)} recordings as {output_format} need a folder", hint="--out FOLDER"
-        )
-    asked = speakers.asked(diarization, SpeakerHints(number, at_least, at_most), output_format)
-    if emotion and output_format is not FormatName.JSON:
-        raise UsageError(f"{output_format} has no place for --emotion", hint="--format json")
-    if out is not None:
-        _check_out(files, out)
+    formats = tuple(dict.fromkeys(map(str, output_format or [FormatName.TEXT])))
+    asked = speakers.asked(diarization, SpeakerHints(number, at_least, at_most), formats)
+    _refuse_no_place(formats, emotion=emotion)
+    items = _gathered(recordings or [], from_file, out)
+    alone = out is None and from_file is None and len(items) == 1 and items[0].named
+    place = places.isolated_root(root)
+    if alone:
+        _refuse_more_than_one_text(formats, attest=attest)
+    else:
+        _refuse_mounts(items, place)
+        _check_places(items, out, [FORMATS[name].extension for name in formats], attest=attest)
     options.require("faster_whisper", "cpu", "airgap transcribe")
     if emotion:
         options.require("transformers", "emotion", "airgap transcribe --emotion")
-    with recordings.all_open(files) as streams:
+    key = _host_key(place) if attest else None
+    with files.all_open([item.recording for item in items]) as streams:
         _go_offline([stream.fileno() for stream in streams], allow_network=allow_network)
-        from runtime.engine.formats import FORMATS
         from runtime.engine.options import TranscribeOptions
-        from runtime.engine.speakers.conversation import Conversation
+        from runtime.transcriber import Wish
 
-        wanted = TranscribeOptions(
-            language=language,
-            task=str(task),
-            beam_size=beam_size,
-            word_timestamps=word_timestamps,
+        wish = Wish(
+            options=TranscribeOptions(
+                language=language,
+                task=str(task),
+                beam_size=beam_size,
+                word_timestamps=word_timestamps,
+            ),
+            model=model,
+            device=device,
+            compute_type=compute_type,
+            workers=1 if alone else jobs or min(2, len(os.sched_getaffinity(0))),
+            verified_load=verified_load,
+            diarization=asked.by if asked else None,
+            hints=asked.hints if asked else SpeakerHints(),
+            emotion=emotion,
         )
-        place = places.isolated_root(root)
-        with generation.current(place, bundle) as mounted:
-            for warning in standing.warnings(mounted, place, clock()):
-                console.warn(warning)
-            choice = choosing.choose(mounted.manifest, asked.by) if asked else None
-            engine = _load(mounted, model, device, compute_type, verified_load)
-            _record(mounted, place, engine.name)
-            hear: Hear = partial(engine.transcribe, options=wanted)
-            if asked and choice:
-                diarizer = _load_diarizer(mounted, choice, engine)
-                _record(mounted, place, *(artifact.id for artifact in choice.artifacts))
-                both = Conversation(engine, diarizer)
-                hear = partial(both.transcribe, options=wanted, hints=asked.hints)
-            if emotion:
-                emotions = _load_emotions(mounted, engine)
-                _record(mounted, place, *(one.name for one in emotions))
-                hear = _with_emotions(hear, emotions)
-        for file, stream in zip(files, streams, strict=True):
-            transcript = _transcribed(hear, file, stream)
-            _deliver(transcript, file, FORMATS[output_format], out, alone=len(files) == 1)
+        if alone:
+            _print_one(_loaded(place, bundle, wish), items[0], streams[0], formats[0])
+        else:
+            _run(place, bundle, wish, items, streams, formats, key)
 
 
-def _check_out(files: list[Path], out: Path) -> None:
-    """No transcript may take another's place, and the folder must be one."""
-    from airgap.errors import AirgapError, UsageError
+def _refuse_no_place(formats: Sequence[str], *, emotion: bool) -> None:
+    """Raise UsageError where no format can say what was asked for."""
+    from airgap.errors import UsageError
 
-    for stem, several in groupby(sorted(files, key=lambda one: one.stem), lambda one: one.stem):
-        if len(same := list(several)) > 1:
-            named = ", ".join(f"'{file}'" for file in same)
+    if emotion and FormatName.JSON not in formats:
+        raise UsageError(f"{', '.join(formats)} has no place for --emotion", hint="--format json")
+
+
+def _gathered(named: list[Path], from_file: str | None, out: Path | None) -> list[Item]:
+    """Every recording that is meant. Raises UsageError where there is none."""
+    from airgap.errors import UsageError
+    from runtime.batch import gathering
+
+    named = [*named, *(gathering.listed(from_file) if from_file is not None else ())]
+    if not named:
+        raise UsageError("there is nothing to transcribe", hint="airgap transcribe --help")
+    return gathering.gather(named, out)
+
+
+def _refuse_more_than_one_text(formats: Sequence[str], *, attest: bool) -> None:
+    """Standard output holds one text, and nothing beside it. Raises UsageError."""
+    from airgap.errors import UsageError
+
+    if len(formats) > 1:
+        raise UsageError(f"{' and '.join(formats)} need files to go to", hint="--out FOLDER")
+    if attest:
+        raise UsageError("--attest needs a file, beside which it signs", hint="--out FOLDER")
+
+
+def _refuse_mounts(items: Sequence[Item], root: Path) -> None:
+    """What is mounted carries recordings to try it with, and takes no texts. Raises UsageError."""
+    from airgap import places
+    from airgap.errors import UsageError
+
+    mounts = (root / places.MOUNTS).resolve()
+    for item in items:
+        if item.place.is_relative_to(mounts):
             raise UsageError(
-                f"{named} would all be written to '{stem}' in '{out}'",
-                hint="give each its own --out, or rename them",
+                f"the text of '{item.recording}' would be written into the mounts",
+                hint="--out FOLDER",
             )
+
+
+def _check_places(
+    items: Sequence[Item], out: Path | None, endings: Sequence[str], *, attest: bool
+) -> None:
+    """No text may take another's place, and the folder must be one. Raises."""
+    from airgap.attestation import EXTENSION
+    from airgap.errors import AirgapError
+    from runtime.batch import gathering
+
+    signed = [f"{one}{EXTENSION}" for one in endings if attest]
+    gathering.refuse_collisions(items, [*endings, *signed])
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AirgapError(f"cannot write into '{out}': {error.strerror}") from error
+
+
+def _host_key(root: Path) -> HostKey:
+    """Read while root may still read every file, and before hours of work."""
+    from airgap.host_key import HostKey
+
+    return HostKey.of(root)
 
 
 def _go_offline(keep: list[int], *, allow_network: bool) -> None:
@@ -208,105 +287,61 @@ def _go_offline(keep: list[int], *, allow_network: bool) -> None:
     console.say(f"Running in OFFLINE mode: {offline.leave_network(keep=keep).sentence()}")
 
 
-def _load(
-    mounted: Generation,
-    model: str | None,
-    device: str,
-    compute_type: str,
-    verified_load: VerifiedLoad,
-) -> WhisperEngine:
-    """The engine with a model whose bytes are those that were signed."""
-    from runtime import models
-    from runtime.engine.hardware import find_hardware
+def _loaded(root: Path, bundle: str | None, wish: Wish) -> Transcriber:
+    """What the wish needs of the mount, with what a person should know about that."""
+    from airgap.accepted import clock
+    from runtime import generation, standing
+    from runtime.transcriber import Transcriber
 
-    artifact = mounted.artifact("asr", model)
-    hardware = find_hardware(device, compute_type)
-    size = sum(file.size for file in mounted.manifest.files_of(artifact))
-    with console.progress("load", size) as bar:
-        engine = models.load(mounted, artifact, hardware, verified_load, bar.advance)
-    console.say(models.announced(engine, mounted))
-    return engine
+    with generation.current(root, bundle) as mounted:
+        for warning in standing.warnings(mounted, root, clock()):
+            console.warn(warning)
+        return Transcriber.load(mounted, root, wish)
 
 
-def _load_diarizer(mounted: Generation, choice: Choice, engine: WhisperEngine) -> Diarizer:
-    """What tells speakers apart, likewise of bytes that were signed."""
-    from runtime import diarization
+def _run(
+    root: Path,
+    bundle: str | None,
+    wish: Wish,
+    items: Sequence[Item],
+    streams: Sequence[BinaryIO],
+    formats: tuple[str, ...],
+    key: HostKey | None,
+) -> None:
+    """Every recording into files, with a record of each folder that is written into."""
+    from runtime.batch import running
+    from runtime.batch.ledger import Ledger
+    from runtime.batch.running import Order
 
-    size = sum(file.size for one in choice.artifacts for file in mounted.manifest.files_of(one))
-    with console.progress("load", size) as bar:
-        diarizer = diarization.load(mounted, choice, engine.hardware, bar.advance)
-    console.say(diarization.announced(choice, mounted))
-    return diarizer
-
-
-def _load_emotions(mounted: Generation, engine: WhisperEngine) -> tuple[EmotionModel, ...]:
-    """The bundle's emotion models, likewise; what their licences forbid is said."""
-    from runtime import emotion_models, models
-
-    with console.progress("load", emotion_models.size(mounted)) as bar:
-        emotions = emotion_models.load(mounted, engine.hardware, bar.advance)
-    for one in emotions:
-        console.say(models.announced(one, mounted))
-    for warning in emotion_models.licence_warnings(mounted):
-        console.warn(warning)
-    return emotions
-
-
-def _with_emotions(hear: Hear, emotions: tuple[EmotionModel, ...]) -> Hear:
-    """The same transcript, each segment with how it sounds."""
-    from runtime.engine.emotion.segments import with_emotions
-
-    def both(samples: Samples, *, heard: Heard) -> Transcript:
-        return with_emotions(hear(samples, heard=heard), emotions, samples)
-
-    return both
+    with ExitStack() as stack:
+        ledgers = {
+            place: stack.enter_context(Ledger.opened(place))
+            for place in dict.fromkeys(item.place for item in items)
+        }
+        transcriber = _loaded(root, bundle, wish)
+        running.run(items, streams, transcriber, ledgers, Order(formats, key, wish.workers))
 
 
-def _record(mounted: Generation, root: Path, *names: str) -> None:
-    """Note in the audit log which models answer, or say why not."""
-    from runtime import models
+def _print_one(transcriber: Transcriber, item: Item, stream: BinaryIO, output_format: str) -> None:
+    """One recording on stdout."""
+    from dataclasses import replace
 
-    for name in names:
-        if unrecorded := models.record(name, mounted, root):
-            console.warn(unrecorded)
-
-
-def _transcribed(hear: Hear, file: Path, stream: BinaryIO) -> Transcript:
     from runtime.engine.audio import decode
+    from runtime.engine.formats import FORMATS
 
-    recording = decode(stream, str(file))
-    if recording.damaged_packets:
-        console.warn(
-            f"'{file}' is damaged: {recording.damaged_packets} packets could not be decoded, and "
-            "what they held is missing from the transcript"
-        )
+    recording = decode(stream, str(item.recording))
+    if damage := recording.damage(str(item.recording)):
+        console.warn(damage)
     heard = 0.0
-    with console.progress(file.name, round(recording.duration), unit="seconds") as bar:
+    with console.progress(item.recording.name, round(recording.duration), unit="seconds") as bar:
 
         def advance(seconds: float) -> None:
             nonlocal heard
             bar.advance(round(seconds) - round(heard))
             heard = seconds
 
-        transcript = hear(recording.samples, heard=advance)
-    return replace(transcript, recording=file.stem)
-
-
-def _deliver(
-    transcript: Transcript, file: Path, form: Format, out: Path | None, *, alone: bool
-) -> None:
-    """Write a transcript to its file under `out`, whole or not at all, or print it."""
-    from airgap.files import write_whole
-
-    text = form.render(transcript)
-    if out is None:
-        if not alone:
-            console.data(f"== {file}")
-        _print(text)
-        return
-    target = out / f"{file.stem}{form.extension}"
-    write_whole(target, text.encode())
-    console.say(f"wrote {target}")
+        transcript = transcriber.transcribe(recording.samples, advance)
+    _print(FORMATS[output_format].render(replace(transcript, recording=item.stem)))
 
 
 def _print(text: str) -> None:

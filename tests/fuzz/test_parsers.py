@@ -20,13 +20,16 @@ from hypothesis import strategies as st
 
 from airgap import frames, limits, policy_file, strict_json
 from airgap.accepted import Accepted, Last
+from airgap.attestation import Attestation, Transcribed
 from airgap.envelope import Envelope
 from airgap.errors import RefusedError, UsageError
 from airgap.frames import FRAME_MAGIC, Table
 from airgap.keys import load_public_keys, lowest_form
 from airgap.manifest import Manifest
 from airgap.paths import collisions, member_defect
+from airgap.provenance import Provenance, UsedModel
 from airgap.statement import Statement
+from runtime.batch.record import Record, Text
 
 bounded = settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "200")), deadline=None)
 
@@ -53,6 +56,26 @@ signers:
       {KEYS[0].key_id}: {{roles: [bundle], expires: "2030-01-01T00:00:00Z"}}
 """.encode()
 ACCEPTED = Accepted({"demo": Last(1, "0" * 64, "2026-01-01T00:00:00Z")}).to_bytes()
+
+MADE = Provenance(
+    "demo", "1.0.0", "a" * 64, (UsedModel("tiny.en", "asr", None, None),), {"airgap": "1"}, {"n": 5}
+)
+ATTESTATION = Attestation(
+    "b" * 64,
+    Transcribed.of_json({"text": "a", "segments": [{"start": 0.5}]}),
+    "verbose_json",
+    MADE,
+    "2026-01-01T00:00:00Z",
+    KEYS[0].key_id,
+).statement()
+WRITTEN = Record()
+WRITTEN.add(
+    Text(
+        "a.txt", "text", *("c" * 64, "a.wav", "b" * 64), 9, 0, MADE.id, "2026-01-01T00:00:00Z", None
+    ),
+    MADE,
+)
+RUN = WRITTEN.to_bytes()
 
 PIECES = [
     *(b'{}[]",:\\ \n\t\0\xff'[at : at + 1] for at in range(13)),
@@ -123,6 +146,27 @@ def test_the_seeds_are_sound():
     assert Manifest.parse(MANIFEST).to_bytes() == MANIFEST
     assert len(frames.decompress(STORED, 5120, "frame 1")) == 5120
     assert read_policy(POLICY).signers["alice"].keys.keys() == {KEYS[0].key_id}
+
+
+@given(edited(ATTESTATION) | edited_json(ATTESTATION, strict_json.compact))
+@bounded
+def test_an_attestation_is_refused_or_in_its_one_form(content):
+    said, refused = outcome(Attestation.parse, content)
+    if refused:
+        assert refused in {"attestation.form", "attestation.predicate"}
+        return
+    assert said.statement() == content
+
+
+@given(edited(RUN) | edited_json(RUN, strict_json.readable))
+@bounded
+def test_a_record_of_a_run_is_refused_or_reads_as_it_is_written(content):
+    try:
+        record = Record.parse(content, "airgap-run.json")
+    except UsageError:
+        return
+    written = record.to_bytes()
+    assert Record.parse(written, "airgap-run.json").to_bytes() == written
 
 
 @given(edited(HEAD, reach=1400) | st.binary(max_size=64) | st.just(HEAD))

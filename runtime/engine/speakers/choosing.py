@@ -41,7 +41,8 @@ class BackEnd:
         roles: of the models that it needs, one each.
         also: of models that it takes where they are there, one each.
         library: that it needs, as it is imported.
-        extra: of ours that installs the library.
+        distribution: what the library is called on the package index.
+        extra: of ours that installs it.
         module: of ours, with `load(files, hardware)`: `files` maps each role to a folder.
     """
 
@@ -50,6 +51,7 @@ class BackEnd:
     roles: tuple[str, ...]
     also: tuple[str, ...]
     library: str
+    distribution: str
     extra: str
     module: str
 
@@ -71,6 +73,7 @@ BACK_ENDS: Final = (
         ("diarization",),
         ("segmentation", "speaker-embedding", "plda"),
         "pyannote.audio",
+        "pyannote.audio",
         "pyannote",
         "runtime.engine.speakers.pyannote",
     ),
@@ -80,6 +83,7 @@ BACK_ENDS: Final = (
         ("speaker-embedding", "vad"),
         (),
         "nemo",
+        "nemo-toolkit",
         "nemo",
         "runtime.engine.speakers.nemo",
     ),
@@ -89,6 +93,7 @@ BACK_ENDS: Final = (
         ("diarization",),
         (),
         "nemo",
+        "nemo-toolkit",
         "nemo",
         "runtime.engine.speakers.sortformer",
     ),

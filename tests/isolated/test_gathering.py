@@ -1,0 +1,124 @@
+"""What a command line names -> recordings and the places of their texts."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from airgap.errors import UsageError
+from runtime.batch.gathering import gather, listed, refuse_collisions
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """A folder of recordings, and of much else."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        *("a.wav", "b.MP3", "day/c.m4a", "day/night/d.opus"),
+        *("a.txt", "airgap-run.json", ".hidden.wav", ".trash/e.wav", "day/notes.pdf"),
+    ):
+        path = tmp_path / "archive" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (tmp_path / "archive/loop").symlink_to(tmp_path / "archive")
+    return Path("archive")
+
+
+def found(items):
+    return [(str(one.recording), str(one.folder), one.stem, one.named) for one in items]
+
+
+def test_a_folder(archive):
+    assert found(gather([archive], None)) == [
+        ("archive/a.wav", "archive", "a", False),
+        ("archive/b.MP3", "archive", "b", False),
+        ("archive/day/c.m4a", "archive/day", "c", False),
+        ("archive/day/night/d.opus", "archive/day/night", "d", False),
+    ]
+
+
+def test_a_folder_keeps_its_shape_below_out(archive):
+    items = gather([archive], Path("texts"))
+    assert [str(one.folder) for one in items] == ["texts", "texts", "texts/day", "texts/day/night"]
+    assert items[2].relative() == "../../archive/day/c.m4a"
+
+
+def test_a_file_is_taken_whatever_it_is_called(archive):
+    assert found(gather([archive / "day/notes.pdf"], None)) == [
+        ("archive/day/notes.pdf", "archive/day", "notes", True)
+    ]
+    assert gather([Path("missing.wav")], None)[0].named
+
+
+def test_a_pattern_that_no_shell_has_filled_in(archive):
+    items = gather([Path("archive/**/*.m4a"), Path("archive/*.wav")], Path("texts"))
+    assert found(items) == [
+        ("archive/day/c.m4a", "texts", "c", False),
+        ("archive/a.wav", "texts", "a", False),
+    ]
+    absolute = gather([archive.absolute() / "[ab].*"], None)
+    assert [one.recording.name for one in absolute] == ["a.txt", "a.wav", "b.MP3"]
+
+
+def test_a_file_called_like_a_pattern_is_itself(archive):
+    (archive / "[ab].wav").write_bytes(b"")
+    assert [one.recording.name for one in gather([archive / "[ab].wav"], None)] == ["[ab].wav"]
+
+
+def test_each_recording_comes_once(archive):
+    named = [archive / "a.wav", archive, Path("archive/loop/a.wav"), archive / "a.wav"]
+    items = gather(named, None)
+    assert [one.recording.name for one in items] == ["a.wav", "b.MP3", "c.m4a", "d.opus"]
+    assert items[0].named
+
+
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        ("archive/.trash/empty", "no recording in the folder 'archive/.trash/empty'"),
+        ("archive/*.ogg", "no file fits the pattern"),
+        ("archive/da?", "no file fits the pattern"),
+    ],
+)
+def test_nothing_found_is_told(archive, named, why):
+    (archive / ".trash/empty").mkdir()
+    with pytest.raises(UsageError, match=why):
+        gather([Path(named)], None)
+
+
+def test_a_name_that_no_record_can_hold_is_told(archive):
+    Path(os.fsdecode(b"archive/\xff.wav")).write_bytes(b"")
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        gather([archive], None)
+
+
+def test_lists(archive, tmp_path, monkeypatch):
+    Path("list").write_bytes("archive/a.wav\r\n\n  \narchive/ü b.wav\n".encode())
+    assert listed("list") == [Path("archive/a.wav"), Path("archive/ü b.wav")]
+    with Path("list").open("rb") as stream:
+        monkeypatch.setattr("sys.stdin", type("Piped", (), {"buffer": stream}))
+        assert listed("-") == listed("list")
+
+
+def test_no_text_takes_anothers_place(archive):
+    (archive / "a.flac").write_bytes(b"")
+    items = gather([archive], None)
+    with pytest.raises(
+        UsageError, match=r"'archive/a\.flac' and 'archive/a\.wav' would both"
+    ) as two:
+        refuse_collisions(items, [".txt"])
+    assert "rename one" in two.value.hint
+    (archive / "a.flac").rename(archive / "b.diarized.wav")
+    items = gather([archive], None)
+    refuse_collisions(items, [".txt", ".diarized.json"])
+    with pytest.raises(UsageError, match="would both be written"):
+        refuse_collisions(items, [".json", ".diarized.json"])
+
+
+def test_one_folder_by_two_names_is_one(archive):
+    (archive / "a.flac").write_bytes(b"")
+    items = gather([archive / "a.wav", Path("archive/loop/a.flac")], None)
+    assert items[0].place == items[1].place
+    assert [one.relative() for one in items] == ["a.wav", "a.flac"]
+    with pytest.raises(UsageError, match="would both be written"):
+        refuse_collisions(items, [".txt"])
