@@ -95,10 +95,15 @@ def answer(transcript: Transcript, wish: Wish) -> Response:
 async def events(hearing: Hearing, pieces: AsyncIterable[Heard]) -> AsyncIterator[str]:
     """An answer in server-sent events, named as OpenAI names them; an error is the last.
 
-    Where it is known who speaks, each segment of a speaker's comes once more, whole.
+    Where it is known who speaks, each segment of a speaker's comes once more, whole. With
+    verbose_json, at which OpenAI streams nothing, segments come whole alone, after an event that
+    says how long the recording is.
     """
     text = ""
+    timed = hearing.wish.form is ResponseFormat.VERBOSE_JSON
     speakers = Speakers(hearing.turns.turns, keep_words=False) if hearing.turns else None
+    if timed:
+        yield _event(_begun(hearing))
     try:
         async for what in pieces:
             hearing.take(what)
@@ -108,6 +113,9 @@ async def events(hearing: Hearing, pieces: AsyncIterable[Heard]) -> AsyncIterato
                 # The done event holds the deltas joined, so the first loses its space here.
                 delta = part.text if text else part.text.lstrip()
                 text += delta
+                if timed:
+                    yield _event(_timed(_segment(part, asked=speakers is not None)))
+                    continue
                 told: dict[str, object] = {"type": "transcript.text.delta", "delta": delta}
                 if speakers is None:
                     yield _event(told)
@@ -130,31 +138,48 @@ def _event(body: dict[str, object]) -> str:
     return f"data: {json.dumps(body, separators=(',', ':'))}\n\n"
 
 
+def _begun(hearing: Hearing) -> dict[str, object]:
+    """What is known before the first segment; fields as in verbose_json."""
+    return {
+        "type": "transcript.begun",
+        "task": hearing.wish.options.task,
+        "language": name_of(hearing.speech.language),
+        "duration": hearing.sound.seconds,
+        "model": hearing.model,
+    }
+
+
+def _timed(segment: schemas.SegmentBody) -> dict[str, object]:
+    return {"type": "transcript.text.segment", **segment.model_dump(exclude_none=True)}
+
+
 def _json(body: BaseModel) -> Response:
     return JSONResponse(body.model_dump(exclude_none=True))
+
+
+def _segment(segment: Segment, *, asked: bool) -> schemas.SegmentBody:
+    """A segment of verbose_json; it has a label where speakers were asked for."""
+    return schemas.SegmentBody(
+        id=segment.id - 1,  # OpenAI counts from 0
+        seek=segment.seek,
+        start=segment.start,
+        end=segment.end,
+        text=segment.text,
+        tokens=list(segment.tokens),
+        temperature=segment.temperature,
+        avg_logprob=segment.avg_logprob,
+        compression_ratio=segment.compression_ratio,
+        no_speech_prob=segment.no_speech_prob,
+        speaker=(segment.speaker or UNKNOWN) if asked else None,
+        emotion=_emotion(segment),
+    )
 
 
 def _verbose(
     transcript: Transcript, granularities: frozenset[Granularity]
 ) -> schemas.VerboseTranscription:
     asked = transcript.turns is not None
-    segments = [
-        schemas.SegmentBody(
-            id=segment.id - 1,  # OpenAI counts from 0
-            seek=segment.seek,
-            start=segment.start,
-            end=segment.end,
-            text=segment.text,
-            tokens=list(segment.tokens),
-            temperature=segment.temperature,
-            avg_logprob=segment.avg_logprob,
-            compression_ratio=segment.compression_ratio,
-            no_speech_prob=segment.no_speech_prob,
-            speaker=(segment.speaker or UNKNOWN) if asked else None,
-            emotion=_emotion(segment),
-        )
-        for segment in transcript.segments
-    ]
+    segments = [_segment(one, asked=asked) for one in transcript.segments]
     words = [
         schemas.WordBody(
             word=word.text.strip(),

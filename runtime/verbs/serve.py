@@ -16,6 +16,7 @@ from runtime.verified_load import VerifiedLoad
 if TYPE_CHECKING:
     import socket
 
+    from runtime.offline import Isolation
     from runtime.server.keys import Keys
     from runtime.server.limits import Limits
     from runtime.server.running import Manners
@@ -199,7 +200,7 @@ def serve(
             allow_anonymous=allow_anonymous,
         )
         folder = _prepared_spool(spool or place / "spool")
-        sentence = doors.leave_network(listener, allow_network=allow_network)
+        isolation = doors.leave_network(listener, allow_network=allow_network)
 
         from runtime.server.running import Manners
         from runtime.server.service import Source
@@ -217,7 +218,7 @@ def serve(
             emotion=emotion,
         )
         manners = Manners(drain_seconds=drain_seconds, proxy=behind_proxy)
-        _run(listener, certificate, keys, folder, bounds, source, manners, sentence, log_text)
+        _run(listener, certificate, keys, folder, bounds, source, manners, isolation, log_text)
 
 
 def _mount_first(bundle_file: Path, root: Path) -> str:
@@ -269,7 +270,7 @@ def _run(
     bounds: Limits,
     source: Source,
     manners: Manners,
-    sentence: str,
+    isolation: Isolation | None,
     log_text: bool,
 ) -> None:
     """Put the house together, and serve until told to stop."""
@@ -283,7 +284,7 @@ def _run(
     from runtime.server.service import Service
 
     logs.start()
-    logs.say("offline", sentence)
+    logs.say("offline", doors.network(isolation))
     application.use_spool(spool, bounds)
     metrics = Metrics()
     house = House(
@@ -294,6 +295,7 @@ def _run(
         bounds=bounds,
         metrics=metrics,
         log_text=log_text,
+        isolation=isolation,
     )
     logs.say("listening", f"listening on {shown(listener, tls=certificate is not None)}")
     Running(house, listener, certificate, manners).run()
