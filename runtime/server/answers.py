@@ -24,6 +24,7 @@ class Hearing:
     """What a model heard so far, for a wish. `sound` and `speech` come before the first segment."""
 
     model: str
+    bundle: str
     wish: Wish
     sound: Sound = field(default_factory=lambda: Sound(0, 0))
     speech: Speech = field(default_factory=lambda: Speech(None, 0))
@@ -146,6 +147,7 @@ def _begun(hearing: Hearing) -> dict[str, object]:
         "language": name_of(hearing.speech.language),
         "duration": hearing.sound.seconds,
         "model": hearing.model,
+        "bundle": hearing.bundle,
     }
 
 
