@@ -97,7 +97,7 @@ def airgap(
     """
     if context.invoked_subcommand is None:
         installed = {verb.name for verb in app.registered_commands}
-        console.data(introduction.text(connected=CONNECTED <= installed))
+        console.data(introduction.text(connected=installed >= CONNECTED))
 
 
 def main() -> None:
@@ -127,7 +127,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _unasked() -> list[str]:
-    """What `airgap` alone does: a host with a mount tells how it is, any other says what this is."""
+    """What `airgap` alone does: a host with a mount says how it is, any other what this is."""
     from airgap import places  # 1 ms that a verb need not take
 
     mounts = places.isolated_root(None) / places.MOUNTS
