@@ -266,13 +266,13 @@ def wire_to_fixture() -> Callable[[Server], Wire]:
 
 @pytest.fixture(scope="session")
 def long_speech(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Kennedy's sentence six times: a minute, of which an engine tells piece by piece."""
-    path = tmp_path_factory.mktemp("speech") / "minute.wav"
+    """Kennedy's sentence three times: more than an engine hears at once."""
+    path = tmp_path_factory.mktemp("speech") / "thrice.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
-        file.writeframes((np.tile(speech, 6) * 32767).astype("<i2").tobytes())
+        file.writeframes((np.tile(speech, 3) * 32767).astype("<i2").tobytes())
     return path
 
 
