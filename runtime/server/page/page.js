@@ -110,7 +110,6 @@ function askForKey(wrong) {
       }
       key.set(given);
       at("key").hidden = true;
-      at("forget").hidden = false;
       asking = null;
       resolve();
     };

@@ -3,6 +3,7 @@
 const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
 
 export const words = {
+  page: "Transcription · airgap",
   title: "Transcription",
 
   standing: {
