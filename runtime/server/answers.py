@@ -97,8 +97,8 @@ async def events(hearing: Hearing, pieces: AsyncIterable[Heard]) -> AsyncIterato
     """An answer in server-sent events, named as OpenAI names them; an error is the last.
 
     Where it is known who speaks, each segment of a speaker's comes once more, whole. With
-    verbose_json, at which OpenAI streams nothing, segments come whole alone, after an event that
-    says how long the recording is.
+    verbose_json, which OpenAI does not stream, there are whole segments alone, by a name of ours,
+    after an event that says how long the recording is.
     """
     text = ""
     timed = hearing.wish.form is ResponseFormat.VERBOSE_JSON
@@ -152,7 +152,7 @@ def _begun(hearing: Hearing) -> dict[str, object]:
 
 
 def _timed(segment: schemas.SegmentBody) -> dict[str, object]:
-    return {"type": "transcript.text.segment", **segment.model_dump(exclude_none=True)}
+    return {"type": "transcript.segment", **segment.model_dump(exclude_none=True)}
 
 
 def _json(body: BaseModel) -> Response:

@@ -421,7 +421,7 @@ BEGUN = {
 
 def segment(text: str, **more: Any) -> dict[str, Any]:
     return {
-        "type": "transcript.text.segment",
+        "type": "transcript.segment",
         "id": 0,
         "start": 0.0,
         "end": 4.0,

@@ -80,7 +80,7 @@ export class Card {
       ]
         .filter(Boolean)
         .join(" · ");
-    } else if (event.type === "transcript.text.segment") {
+    } else if (event.type === "transcript.segment") {
       this.#heardUntil(event.end);
       this.lines.add(event);
       this.body.hidden = false;

@@ -1,7 +1,7 @@
 // A transcript as a file, byte for byte as the server writes it, with what was mended.
 //
 // A transcript: { begun, lines }; `begun` is the event transcript.begun, a line the event
-// transcript.text.segment, with `text` as mended and `corrected` where it was.
+// transcript.segment, with `text` as mended and `corrected` where it was.
 
 const BREAKS = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 
