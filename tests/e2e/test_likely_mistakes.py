@@ -174,8 +174,8 @@ def test_what_is_no_audio(demo_host, tmp_path):
     said = demo_host.airgap("transcribe", letter)
     assert (said.code, said.out) == (2, "")
     assert said.err.splitlines()[-2:] == [
-        f"error: '{letter}' is not audio that can be decoded: Invalid data found when processing "
-        "input",
+        f"error: '{letter}' is not audio that can be decoded: "
+        "Invalid data found when processing input",
         "  next: give a recording such as WAV, FLAC, MP3, M4A, Ogg, Opus, WebM or MP4",
     ]
 

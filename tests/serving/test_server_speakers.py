@@ -83,7 +83,10 @@ def test_verbose_segments_come_with_their_speakers(client: openai.OpenAI, jfk: P
     events = list(
         client.audio.transcriptions.create(**asked, extra_body={"diarize": True}, stream=True)
     )
-    told = [event.to_dict() for event in events if event.type == "transcript.segment"]
+    # The client knows no such event, and takes it for another, whose id is a text.
+    told: Any = [
+        event.to_dict(warnings=False) for event in events if event.type == "transcript.segment"
+    ]
     assert [one.pop("type") for one in told] == ["transcript.segment"] * len(told)
     assert told == whole.to_dict()["segments"]
     assert {one["speaker"] for one in told} == {"SPEAKER_00", "SPEAKER_01"}
