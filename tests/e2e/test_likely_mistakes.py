@@ -173,9 +173,9 @@ def test_what_is_no_audio(demo_host, tmp_path):
     letter.write_bytes(b"PK\x03\x04 not audio at all" * 100)
     said = demo_host.airgap("transcribe", letter)
     assert (said.code, said.out) == (2, "")
+    why = "is not audio that can be decoded: Invalid data found when processing input"
     assert said.err.splitlines()[-2:] == [
-        f"error: '{letter}' is not audio that can be decoded: "
-        "Invalid data found when processing input",
+        f"error: '{letter}' {why}",
         "  next: give a recording such as WAV, FLAC, MP3, M4A, Ogg, Opus, WebM or MP4",
     ]
 
