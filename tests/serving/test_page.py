@@ -283,6 +283,21 @@ def test_the_microphone_is_recorded(open_tab: Any, server: Any) -> None:
     assert kept.value.suggested_filename.endswith(".webm")
 
 
+def test_a_mended_text_is_not_lost_without_a_word(tab: Any, jfk: Path) -> None:
+    card = transcribed(tab, jfk)
+    card.locator("li").first.hover()
+    card.locator(".fix").first.click()
+    card.locator("textarea").fill("mended")
+    card.locator("textarea").press("Enter")
+    with tab.expect_event("dialog") as asked:
+        tab.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()
+    taken(tab, card, "txt")
+    with tab.expect_event("close"):
+        tab.close(run_before_unload=True)
+
+
 def test_where_the_browser_forbids_it_the_button_says_why(
     open_tab: Any, server: Any, jfk: Path
 ) -> None:

@@ -16,14 +16,15 @@ export class Card {
     this.file = file;
     this.fields = fields;
     this.house = house;
-    this.unsaved = recorded;
+    this.unsavedSound = recorded;
+    this.unsavedText = false;
     this.#build(recorded);
     this.#reset();
   }
 
   /** Whether closing the tab would lose what cannot be had again. */
   get precious() {
-    return this.unsaved || this.working;
+    return this.unsavedSound || this.unsavedText || this.working;
   }
 
   /** Have it transcribed, however often the server asks to come again. */
@@ -138,7 +139,7 @@ export class Card {
     this.bar.max = 1;
     this.bar.removeAttribute("value");
     const play = (seconds) => this.#play(seconds);
-    const lines = new Lines(this.file.name, play, () => (this.unsaved = true));
+    const lines = new Lines(this.file.name, play, () => (this.unsavedText = true));
     this.body.querySelector("ol").replaceWith(lines.list);
     this.lines = lines;
     this.body.hidden = true;
@@ -154,7 +155,6 @@ export class Card {
   #remove() {
     URL.revokeObjectURL(this.player.src);
     this.article.remove();
-    this.unsaved = false;
     this.house.removed(this);
   }
 
@@ -177,7 +177,12 @@ export class Card {
     const name = this.file.name.replace(/\.[^.]*$/, "") || this.file.name;
     const file = new Blob([write(this.#transcript)], { type: `${kind};charset=utf-8` });
     download(file, `${name}.${this.format.value}`);
-    this.unsaved = false;
+    this.unsavedText = false;
+  }
+
+  #save() {
+    download(this.file, this.file.name);
+    this.unsavedSound = false;
   }
 
   #build(recorded) {
@@ -220,7 +225,7 @@ export class Card {
       button(words.cards.copy, () => this.#copy()),
       button(words.cards.download, () => this.#download()),
     );
-    const save = button(words.cards.save, () => download(this.file, name));
+    const save = button(words.cards.save, () => this.#save());
     save.hidden = !recorded;
     const actions = [this.files, save, this.stopButton, this.againButton, this.removeButton];
 
