@@ -333,6 +333,21 @@ def test_what_answers_is_shown(tab: Any, server: Any, open_tab: Any, serve: Any)
     assert told == "Not offline: this server was started with --allow-network"
 
 
+def test_a_language_can_be_named(open_tab: Any, multilingual_site: Any, jfk: Path) -> None:
+    server = multilingual_site.serve().wait_until_ready()
+    try:
+        tab = open_tab(server.url)
+        tab.locator("#intake").wait_for()
+        names = tab.locator("#language option").all_inner_texts()
+        assert names[0] == "as spoken"
+        assert {"German", "Welsh"} < set(names)
+        assert "English" in transcribed(tab, jfk).locator(".facts").inner_text()
+        tab.locator("#language").select_option("German")
+        assert "German" in transcribed(tab, jfk, cards=2).locator(".facts").inner_text()
+    finally:
+        server.stop()
+
+
 def test_with_the_keyboard_alone(tab: Any, long_speech: Path) -> None:
     card = transcribed(tab, long_speech)
     card.locator(".time").first.focus()
