@@ -58,7 +58,7 @@ def read_head(source: volumes.Bytes) -> Envelope:
             rule="head.magic",
             hint="check that the file was copied whole, and that it is the .tar.zst itself",
         )
-    return Envelope.from_head(volumes.read(source, 0, limits.HEAD_SLOT))
+    return Envelope.from_head(volumes.read(source, 0, limits.HEAD_SLOT), f"'{source.name}'")
 
 
 @dataclass(frozen=True)

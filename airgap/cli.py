@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from airgap import __version__
+from airgap import __version__, introduction
 from airgap.console import console
 from airgap.errors import AirgapError, UsageError
 from airgap.verbs import audit, inspect, keygen, repair, sign, trust, verify
@@ -63,7 +63,6 @@ class Verbs(TyperGroup):
 app = typer.Typer(
     cls=Verbs,
     name="airgap",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -76,8 +75,9 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def airgap(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
@@ -95,6 +95,9 @@ def airgap(
     Exit codes: 0 done; 1 it failed; 2 the command line or a file of yours is wrong; 3 refused: not
     to be trusted; 4 intact, but not authenticated.
     """
+    if context.invoked_subcommand is None:
+        installed = {verb.name for verb in app.registered_commands}
+        console.data(introduction.text(connected=installed >= CONNECTED))
 
 
 def main() -> None:
@@ -124,7 +127,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _unasked() -> list[str]:
-    """What `airgap` alone does: a host with a mount tells how it is, any other shows the help."""
+    """What `airgap` alone does: a host with a mount says how it is, any other what this is."""
     from airgap import places  # 1 ms that a verb need not take
 
     mounts = places.isolated_root(None) / places.MOUNTS

@@ -67,15 +67,19 @@ class Envelope:
         return _HEADER + content.ljust(room)
 
     @classmethod
-    def from_head(cls, head: bytes) -> Envelope:
+    def from_head(cls, head: bytes, subject: str = "this") -> Envelope:
         """Parse a head. This is all that an attacker reaches without a signature.
+
+        Args:
+            head: its bytes.
+            subject: what it is the head of, for the error.
 
         Raises:
             DamagedError: it is not exactly the one form that `to_head` writes.
         """
         if len(head) != limits.HEAD_SLOT or not head.startswith(_HEADER):
             raise DamagedError(
-                f"this is no airgap bundle: expected a head of {limits.HEAD_SLOT} bytes that "
+                f"{subject} is no airgap bundle: expected a head of {limits.HEAD_SLOT} bytes that "
                 f"starts with {_HEADER.hex()}, found {head[: len(_HEADER)].hex() or 'nothing'}",
                 rule="head.magic",
                 hint="check that the file was copied whole, and that it is the .tar.zst itself",

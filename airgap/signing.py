@@ -143,8 +143,13 @@ def load(path: Path, secret: bytes | None) -> PrivateKey:
             hint="--passphrase-file FILE, or --passphrase-fd N, or answer the prompt",
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        why = "the passphrase is wrong" if is_encrypted(content) else "it is no private key in PEM"
-        raise UsageError(f"cannot load '{path}': {why}") from error
+        if is_encrypted(content):
+            raise UsageError(
+                f"cannot load '{path}': the passphrase is wrong",
+                hint="try again; it cannot be recovered, so where it is lost: airgap keygen, and "
+                "new trust",
+            ) from error
+        raise UsageError(f"cannot load '{path}': it is no private key in PEM") from error
     public = keys.from_material(material.public_key() if hasattr(material, "public_key") else None)
     assert isinstance(material, _Material)  # noqa: S101 - from_material has refused all others
     return PrivateKey(public, material)

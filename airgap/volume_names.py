@@ -18,6 +18,9 @@ from airgap.errors import AirgapError, DamagedError, UsageError
 
 WHOLE: Final = ".tar.zst"
 
+ABSENT: Final = "check the path, and that the medium is mounted: findmnt"
+"""What to do about a file that is not there; most lie on a stick."""
+
 _VOLUME: Final = re.compile(r"(?P<name>.+\.tar\.zst)\.(?P<number>[0-9]{3})", re.DOTALL)
 
 
@@ -114,7 +117,7 @@ def locate(path: Path, also: Sequence[Path] = ()) -> Files:
                 )
             volumes[number] = place
     if found and not path.is_dir() and int(found["number"]) not in volumes:
-        raise AirgapError(f"cannot open '{path}': No such file or directory")
+        raise AirgapError(f"cannot open '{path}': No such file or directory", hint=ABSENT)
     return Files(name, folders[0], volumes)
 
 

@@ -253,7 +253,8 @@ def _open_file(path: Path, flags: int) -> Iterator[OpenFile]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     except OSError as error:
-        raise AirgapError(f"cannot open '{path}': {error.strerror}") from error
+        absent = volume_names.ABSENT if isinstance(error, FileNotFoundError) else None
+        raise AirgapError(f"cannot open '{path}': {error.strerror}", hint=absent) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise AirgapError(

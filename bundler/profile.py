@@ -128,7 +128,7 @@ def find_profile(named: str) -> Path:
     if named not in known:
         raise UsageError(
             f"no profile is named '{named}'{nearest(named, known)}",
-            hint=f"one of {', '.join(known)}; or the path of a file of your own",
+            hint=f"a file of your own is named by its path: ./{named}.yaml",
         )
     return known[named]
 

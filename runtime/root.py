@@ -35,8 +35,9 @@ def settle(root: Folder, accepted: AcceptedFile, now: datetime) -> None:
     or unmounted, nothing would tell any more. A name that the record does not have stays so: a
     person may have made it forget (`airgap trust reset-sequence`).
     """
-    known = accepted.load().bundles
-    for name in generation.mounted(root.path):
+    names = generation.mounted(root.path)
+    known = accepted.load().bundles if names else {}  # a new host is told what it lacks first
+    for name in names:
         try:
             with generation.current(root.path, name) as one:
                 statement = one.statement

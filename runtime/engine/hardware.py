@@ -90,7 +90,10 @@ def choose_device(asked: str, gpus: int) -> str:
     if asked not in DEVICES:
         raise UsageError(f"device '{asked}': expected one of {', '.join(DEVICES)}")
     if asked == "cuda" and gpus == 0:
-        raise UsageError("device 'cuda': no GPU was found", hint="give --device cpu")
+        raise UsageError(
+            "device 'cuda': no GPU was found",
+            hint="give --device cpu; airgap doctor --device cuda says what a GPU would need",
+        )
     if asked == "auto":
         return "cuda" if gpus else "cpu"
     return asked

@@ -14,7 +14,8 @@ languages     ISO 639-1 -> the names that OpenAI writes
 gateway       what every request passes: id, log, key, place, bounded body
 transcribing, catalogue, status    the routes
 application   all of it as one application
-page, reference    the API for people: a page without assets, docs/api.md
+page          `/`: transcription for people, in a browser
+documentation, reference    the API for who programs: `/docs`, docs/api.md
 metrics, logs      for Prometheus, for journald
 listener, tls, running    the socket, the certificate, signals
 unit          the systemd unit

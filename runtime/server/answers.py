@@ -30,6 +30,7 @@ class Hearing:
     """What a model heard so far, for a wish. `sound` and `speech` come before the first segment."""
 
     model: str
+    bundle: str
     wish: Wish
     sound: Sound = field(default_factory=lambda: Sound(0, 0))
     speech: Speech = field(default_factory=lambda: Speech(None, 0))
@@ -109,11 +110,16 @@ async def events(
 ) -> AsyncIterator[str]:
     """An answer in server-sent events, named as OpenAI names them; an error is the last.
 
-    The last of a whole answer holds its attestation, over that event. Where it is known who
-    speaks, each segment of a speaker's comes once more, whole.
+    Where it is known who speaks, each segment of a speaker's comes once more, whole. With
+    verbose_json, which OpenAI does not stream, there are whole segments alone, by a name of ours,
+    after an event that says how long the recording is.
+    The last of a whole answer holds its attestation, over that event.
     """
     text = ""
+    timed = hearing.wish.form is ResponseFormat.VERBOSE_JSON
     speakers = Speakers(hearing.turns.turns, keep_words=False) if hearing.turns else None
+    if timed:
+        yield _event(_begun(hearing))
     try:
         async for what in pieces:
             hearing.take(what)
@@ -123,6 +129,9 @@ async def events(
                 # The done event holds the deltas joined, so the first loses its space here.
                 delta = part.text if text else part.text.lstrip()
                 text += delta
+                if timed:
+                    yield _event(_timed(_segment(part, asked=speakers is not None)))
+                    continue
                 told: dict[str, object] = {"type": "transcript.text.delta", "delta": delta}
                 if speakers is None:
                     yield _event(told)
@@ -153,27 +162,45 @@ def _plain(body: BaseModel, wish: Wish, witness: Witness) -> Response:
     return JSONResponse(document, headers=signed)
 
 
+def _begun(hearing: Hearing) -> dict[str, object]:
+    """What is known before the first segment; fields as in verbose_json."""
+    return {
+        "type": "transcript.begun",
+        "task": hearing.wish.options.task,
+        "language": name_of(hearing.speech.language),
+        "duration": hearing.sound.seconds,
+        "model": hearing.model,
+        "bundle": hearing.bundle,
+    }
+
+
+def _timed(segment: schemas.SegmentBody) -> dict[str, object]:
+    return {"type": "transcript.segment", **segment.model_dump(exclude_none=True)}
+
+
+def _segment(segment: Segment, *, asked: bool) -> schemas.SegmentBody:
+    """A segment of verbose_json; it has a label where speakers were asked for."""
+    return schemas.SegmentBody(
+        id=segment.id - 1,  # OpenAI counts from 0
+        seek=segment.seek,
+        start=segment.start,
+        end=segment.end,
+        text=segment.text,
+        tokens=list(segment.tokens),
+        temperature=segment.temperature,
+        avg_logprob=segment.avg_logprob,
+        compression_ratio=segment.compression_ratio,
+        no_speech_prob=segment.no_speech_prob,
+        speaker=(segment.speaker or UNKNOWN) if asked else None,
+        emotion=_emotion(segment),
+    )
+
+
 def _verbose(
     transcript: Transcript, granularities: frozenset[Granularity], origin: schemas.Origin
 ) -> schemas.VerboseTranscription:
     asked = transcript.turns is not None
-    segments = [
-        schemas.SegmentBody(
-            id=segment.id - 1,  # OpenAI counts from 0
-            seek=segment.seek,
-            start=segment.start,
-            end=segment.end,
-            text=segment.text,
-            tokens=list(segment.tokens),
-            temperature=segment.temperature,
-            avg_logprob=segment.avg_logprob,
-            compression_ratio=segment.compression_ratio,
-            no_speech_prob=segment.no_speech_prob,
-            speaker=(segment.speaker or UNKNOWN) if asked else None,
-            emotion=_emotion(segment),
-        )
-        for segment in transcript.segments
-    ]
+    segments = [_segment(one, asked=asked) for one in transcript.segments]
     words = [
         schemas.WordBody(
             word=word.text.strip(),

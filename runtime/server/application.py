@@ -18,7 +18,17 @@ from airgap import __version__
 from airgap.errors import AirgapError
 from airgap.host_key import HostKey
 from runtime.engine.scheduler import Scheduler
-from runtime.server import catalogue, errors, limits, page, schemas, status, transcribing
+from runtime.offline import Isolation
+from runtime.server import (
+    catalogue,
+    documentation,
+    errors,
+    limits,
+    page,
+    schemas,
+    status,
+    transcribing,
+)
 from runtime.server.errors import ApiError
 from runtime.server.gateway import Gate, Intake, Journal
 from runtime.server.keys import Keys
@@ -33,7 +43,12 @@ TITLE = "airgap transcription server"
 
 @dataclass(frozen=True)
 class House:
-    """What the application is made of; with a key, it signs its answers."""
+    """What the application is made of.
+
+    Attributes:
+        key: signs its answers; None where they are not signed.
+        isolation: what keeps this process from a network; None where nothing does.
+    """
 
     service: Service
     scheduler: Scheduler
@@ -43,6 +58,7 @@ class House:
     metrics: Metrics
     log_text: bool = False
     key: HostKey | None = None
+    isolation: Isolation | None = None
 
 
 def build(house: House) -> ASGIApp:
@@ -80,9 +96,10 @@ def api(house: House) -> FastAPI:
         house.key,
     )
     app.include_router(transcribing.router(desk))
-    app.include_router(catalogue.router(house.service))
+    app.include_router(catalogue.router(house.service, house.isolation))
     app.include_router(status.router(house.service, house.scheduler, house.places, house.metrics))
-    _add_pages(app)
+    _add_documentation(app)
+    page.add_to(app)
     _word_errors(app)
     _complete_document(app)
     return app
@@ -98,11 +115,10 @@ def use_spool(folder: Path, bounds: Limits) -> None:
     tempfile.tempdir = str(folder)
 
 
-def _add_pages(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
+def _add_documentation(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(page.render(app.openapi()), headers=page.HEADERS)
+        return HTMLResponse(documentation.render(app.openapi()), headers=documentation.HEADERS)
 
 
 def _word_errors(app: FastAPI) -> None:

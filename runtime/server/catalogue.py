@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 
+from runtime.offline import Isolation
 from runtime.server import errors, schemas
 from runtime.server.service import Loaded, Service
 
@@ -18,8 +19,13 @@ _NO_MODEL: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def router(service: Service) -> APIRouter:
-    """The routes."""
+def router(service: Service, isolation: Isolation | None) -> APIRouter:
+    """The routes.
+
+    Args:
+        service: what is served.
+        isolation: what keeps this process from a network; None where nothing does.
+    """
     routes = APIRouter(tags=["Models"], responses=_REFUSALS)
 
     @routes.get("/v1/models", summary="List the models")
@@ -43,10 +49,22 @@ def router(service: Service) -> APIRouter:
         return schemas.Inventory(
             verdict=schemas.Verdict(**loaded.verdict),
             serving=list(loaded.engines),
+            languages={name: list(one.languages) for name, one in loaded.engines.items()},
+            network=_network(isolation),
             inventory=dict(loaded.inventory),
         )
 
     return routes
+
+
+def _network(isolation: Isolation | None) -> schemas.Network:
+    if isolation is None:
+        return schemas.Network(offline=False, mechanisms=[], escapes_tried=0)
+    return schemas.Network(
+        offline=True,
+        mechanisms=list(isolation.mechanisms),
+        escapes_tried=len(isolation.escapes_tried),
+    )
 
 
 def _model(loaded: Loaded, name: str) -> schemas.ModelBody:

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airgap.errors import AirgapError
-from runtime.server import errors, limits, logs
+from runtime.server import errors, limits, logs, page
 from runtime.server.errors import ApiError
 from runtime.server.keys import Keys
 from runtime.server.limits import Limits
@@ -25,7 +25,7 @@ from runtime.server.metrics import Metrics
 from runtime.server.places import Places
 from runtime.server.service import Service
 
-OPEN: Final = frozenset({"/", "/docs", "/openapi.json", "/health", "/ready"})
+OPEN: Final = frozenset({"/docs", "/openapi.json", "/health", "/ready"}) | page.PATHS
 """What needs no key: nothing that a client said, and nothing about what is served."""
 
 AUDIO: Final = "/v1/audio/"

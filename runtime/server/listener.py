@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from typing import Final
@@ -34,9 +35,16 @@ def bind(host: str, port: int) -> socket.socket:
             (str(address[0]), int(address[1])), family=family, backlog=_BACKLOG
         )
     except (OSError, OverflowError) as error:
-        raise AirgapError(
-            f"cannot listen on {host}, port {port}: {error}", hint="--port, or --host"
-        ) from error
+        raise _unusable(host, port, error) from error
+
+
+def _unusable(host: str, port: int, error: OSError | OverflowError) -> AirgapError:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return AirgapError(
+            f"port {port} on {host} is taken: another program listens there",
+            hint=f"--port {port + 1}; or see which it is: ss -ltnp 'sport = :{port}'",
+        )
+    return AirgapError(f"cannot listen on {host}, port {port}: {error}", hint="--port, or --host")
 
 
 def is_loopback(listener: socket.socket) -> bool:

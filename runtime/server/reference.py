@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from runtime.engine.scheduler import Scheduler
-from runtime.server import application, page
+from runtime.server import application, documentation
 from runtime.server.application import House
 from runtime.server.keys import Keys
 from runtime.server.limits import Limits
@@ -37,7 +37,7 @@ the header `X-Airgap-Attestation` of every other answer: [attestation](attestati
 def text() -> str:
     """The whole file."""
     document = _document()
-    return "\n".join([_HEAD, *map(_section, page.operations(document))])
+    return "\n".join([_HEAD, *map(_section, documentation.operations(document))])
 
 
 def _document() -> dict[str, object]:
@@ -59,7 +59,7 @@ def _document() -> dict[str, object]:
         scheduler.close(1)
 
 
-def _section(one: page.Operation) -> str:
+def _section(one: documentation.Operation) -> str:
     parts = [f"## {one.summary}", f"`{one.method} {one.path}`", one.about]
     if one.fields:
         rows = [

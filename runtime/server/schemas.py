@@ -190,11 +190,24 @@ class Verdict(BaseModel):
     mounted: str
 
 
+class Network(BaseModel):
+    """What keeps the process from a network, measured when it left; nothing where it stayed."""
+
+    offline: bool
+    mechanisms: list[str]
+    escapes_tried: int
+
+
 class Inventory(BaseModel):
-    """What is served: the verdict over the bundle, and its signed inventory."""
+    """What is served: the verdict over the bundle, its signed inventory, and how it is served.
+
+    `languages` has the ISO 639-1 codes that each model knows.
+    """
 
     verdict: Verdict
     serving: list[str]
+    languages: dict[str, list[str]]
+    network: Network
     inventory: dict[str, Any]
 
 

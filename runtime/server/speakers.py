@@ -20,6 +20,9 @@ _OF_SPEAKERS: Final = frozenset({"diarized_json", "rttm"})
 _PLAIN_AT_OPENAI: Final = frozenset({"json", "text"})
 """Formats in which OpenAI's own model says no speakers."""
 
+_STREAMED: Final = ("diarized_json", "verbose_json")
+"""Formats whose events have a place for them."""
+
 _MOST: Final = 100
 """Speakers of one recording that a request may speak of."""
 
@@ -106,10 +109,10 @@ def asked(said: Said, form: str, model: str, *, stream: bool) -> Asked | None:
             "diarized_json, verbose_json, text, srt, vtt or rttm",
             "response_format",
         )
-    if stream and form != "diarized_json":
+    if stream and form not in _STREAMED:
         raise errors.wrong(
-            f"'{param}' asks who speaks: stream then goes with response_format 'diarized_json', "
-            f"found '{form}'",
+            f"'{param}' asks who speaks: stream then goes with response_format "
+            f"{' or '.join(map(repr, _STREAMED))}, found '{form}'",
             "stream",
         )
     return Asked(said.hints, param)

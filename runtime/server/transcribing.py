@@ -116,7 +116,7 @@ async def _answered(desk: Desk, request: Request, wish: Wish) -> Response:
     seen = Witness(provenance, audio, desk.key)
     work = steps(engine, recording, options, speaking, emotions)
     pieces = hear(desk.scheduler, notes["caller"], work, long=wish.long)
-    hearing = Hearing(engine.name, wish)
+    hearing = Hearing(engine.name, loaded.verdict["bundle"], wish)
     async with AsyncExitStack() as open_until_told:
         open_until_told.push_async_callback(pieces.aclose)
         try:

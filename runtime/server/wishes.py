@@ -95,8 +95,8 @@ _Hotwords = Annotated[
 _Stream = Annotated[
     bool,
     Form(
-        description="Server-sent events, a segment at a time; with `json`, `text` and "
-        "`diarized_json`, which starts when the speakers are known."
+        description="Server-sent events, a segment at a time; with `json`, `text`, "
+        "`verbose_json`, and `diarized_json`, which starts when the speakers are known."
     ),
 ]
 _Chunking = Annotated[
@@ -206,6 +206,13 @@ async def transcription(
             f"found '{response_format}'",
             "stream",
         )
+    if stream and Granularity.WORD in granularities:
+        raise errors.wrong(
+            "stream goes with timestamp_granularities 'segment', found 'word'",
+            "timestamp_granularities",
+        )
+    if stream and emotion:
+        raise errors.wrong("emotion is told of the whole: expected no stream", "emotion")
     return Wish(
         file,
         model,
@@ -267,7 +274,12 @@ _TRANSCRIPTION: Final = _TRANSLATION | {
     "max_speakers",
     "emotion",
 }
-_STREAMED: Final = (ResponseFormat.JSON, ResponseFormat.TEXT, ResponseFormat.DIARIZED_JSON)
+_STREAMED: Final = (
+    ResponseFormat.JSON,
+    ResponseFormat.TEXT,
+    ResponseFormat.VERBOSE_JSON,
+    ResponseFormat.DIARIZED_JSON,
+)
 
 
 async def _refuse_strange_fields(request: Request, known: frozenset[str]) -> None:

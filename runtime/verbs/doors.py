@@ -12,6 +12,7 @@ from airgap.console import console
 if TYPE_CHECKING:
     import socket
 
+    from runtime.offline import Isolation
     from runtime.server.keys import Keys
     from runtime.server.tls import Certificate
 
@@ -91,11 +92,18 @@ def refuse_open_doors(
         console.warn(f"{where}: {what} travel in the clear")
 
 
-def leave_network(listener: socket.socket, *, allow_network: bool) -> str:
-    """Leave before a thread is started or a library imported; what holds, in a sentence."""
+def leave_network(listener: socket.socket, *, allow_network: bool) -> Isolation | None:
+    """Leave before a thread is started or a library imported; None where it is to stay."""
     from runtime import offline
 
     if allow_network:
         offline.set_offline_variables()
+        return None
+    return offline.leave_network(keep=[listener.fileno()])
+
+
+def network(isolation: Isolation | None) -> str:
+    """What holds, in a sentence for the log."""
+    if isolation is None:
         return "--allow-network: this process can reach a network"
-    return f"Running in OFFLINE mode: {offline.leave_network(keep=[listener.fileno()]).sentence()}"
+    return f"Running in OFFLINE mode: {isolation.sentence()}"

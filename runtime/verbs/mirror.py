@@ -65,14 +65,14 @@ def mirror(
         doors.refuse_open_doors(
             listener, keys, "keys and models", tls=tls, allow_anonymous=allow_anonymous
         )
-        sentence = doors.leave_network(listener, allow_network=allow_network)
+        isolation = doors.leave_network(listener, allow_network=allow_network)
 
         from runtime.folders import Folder
         from runtime.mirror.running import Running
         from runtime.server import logs
 
         logs.start()
-        logs.say("offline", sentence)
+        logs.say("offline", doors.network(isolation))
         with Folder.at(place) as opened:
             running = Running(opened, bundles, listener, certificate, keys)
             logs.say("listening", f"listening on {shown(listener, tls=tls)}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import socket
 
     from airgap.host_key import HostKey
+    from runtime.offline import Isolation
     from runtime.server.keys import Keys
     from runtime.server.limits import Limits
     from runtime.server.running import Manners
@@ -198,7 +199,7 @@ def serve(
             allow_anonymous=allow_anonymous,
         )
         folder = _prepared_spool(spool or place / "spool")
-        sentence = doors.leave_network(listener, allow_network=allow_network)
+        isolation = doors.leave_network(listener, allow_network=allow_network)
 
         from runtime.server.running import Manners
         from runtime.server.service import Source
@@ -224,7 +225,7 @@ def serve(
             bounds,
             source,
             manners,
-            sentence,
+            isolation,
             log_text,
             host_key,
         )
@@ -279,7 +280,7 @@ def _run(
     bounds: Limits,
     source: Source,
     manners: Manners,
-    sentence: str,
+    isolation: Isolation | None,
     log_text: bool,
     host_key: HostKey | None,
 ) -> None:
@@ -294,7 +295,7 @@ def _run(
     from runtime.server.service import Service
 
     logs.start()
-    logs.say("offline", sentence)
+    logs.say("offline", doors.network(isolation))
     application.use_spool(spool, bounds)
     metrics = Metrics()
     house = House(
@@ -306,6 +307,7 @@ def _run(
         metrics=metrics,
         log_text=log_text,
         key=host_key,
+        isolation=isolation,
     )
     logs.say("listening", f"listening on {shown(listener, tls=certificate is not None)}")
     Running(house, listener, certificate, manners).run()

@@ -217,7 +217,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         UsageError, match="no profile is named 'zzz'; known are cpu-emotion"
     ) as said:
         find_profile("zzz")
-    assert "or the path of a file of your own" in str(said.value.hint)
+    assert "a file of your own is named by its path: ./zzz.yaml" in str(said.value.hint)
 
 
 def test_a_lock_is_no_profile() -> None:

@@ -1,4 +1,4 @@
-"""`airgap` alone: on a host, how it is; elsewhere, the help as ever."""
+"""`airgap` alone: on a host, how it is; elsewhere, how to begin."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ def test_a_host_tells_how_it_is(mounted, typed):
     assert "audit log: 4 events, unbroken, checked now" in said.out
 
 
-def test_nothing_mounted_shows_the_help(host):
+def test_nothing_mounted_says_how_to_begin(host):
     said = host.airgap()
-    assert said.code == 2
-    assert "Usage:" in said.err
+    assert said.code == 0
+    assert said.out.startswith("airgap carries speech models across an air gap")
+    for verb in ("keygen", "build", "carry", "trust init", "mount", "serve"):
+        assert f"  airgap {verb}" in said.out
+    assert "not installed" not in said.out
     assert "nothing is mounted" in host.airgap("status").out
 
 

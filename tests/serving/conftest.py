@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +262,54 @@ def wire_to(server: Server) -> Wire:
 @pytest.fixture(scope="session", name="wire_to")
 def wire_to_fixture() -> Callable[[Server], Wire]:
     return wire_to
+
+
+@pytest.fixture(scope="session")
+def long_speech(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kennedy's sentence three times: more than an engine hears at once."""
+    path = tmp_path_factory.mktemp("speech") / "thrice.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((np.tile(speech, 3) * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(foreign: Callable[[str], str], jfk: Path) -> Iterator[Any]:
+    """Chromium without a screen, whose microphone hears Kennedy; `ward.test` is this host.
+
+    Ended with its module: while it runs, this thread has a running event loop.
+    """
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - half a second
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(
+            executable_path=foreign("chromium"),
+            args=[
+                "--host-resolver-rules=MAP ward.test 127.0.0.1",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+                f"--use-file-for-fake-audio-capture={jfk}",
+            ],
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> Callable[[Any], list[str]]:
+    """What axe-core finds wrong with a page, each with the element."""
+    source = Path(str(resources.files("axe_playwright_python") / "axe.min.js")).read_text()
+
+    def found(tab: Any) -> list[str]:
+        tab.evaluate(source)
+        result = tab.evaluate("axe.run({ resultTypes: ['violations'] })")
+        return [
+            f"{one['id']}: {node['html']} {node['failureSummary']}"
+            for one in result["violations"]
+            for node in one["nodes"]
+        ]
+
+    return found

@@ -187,7 +187,27 @@ def test_models(client: openai.OpenAI) -> None:
             {"stream": True, "response_format": "srt"},
             "stream",
             None,
-            "'json' or 'text' or 'diarized_json'",
+            "'json' or 'text' or 'verbose_json' or 'diarized_json'",
+        ),
+        (
+            {
+                "stream": True,
+                "response_format": "verbose_json",
+                "timestamp_granularities": ["word"],
+            },
+            "timestamp_granularities",
+            None,
+            "stream goes with timestamp_granularities 'segment', found 'word'",
+        ),
+        (
+            {
+                "stream": True,
+                "response_format": "verbose_json",
+                "extra_body": {"emotion": True},
+            },
+            "emotion",
+            None,
+            "emotion is told of the whole: expected no stream",
         ),
         ({"extra_body": {"denoise": "yes"}}, "denoise", None, "Unrecognized request argument"),
         ({"include": ["logprobs"]}, "include[]", None, "Unrecognized request argument"),
@@ -282,6 +302,25 @@ def test_the_events_are_openai_s_on_the_wire(server: Any, jfk: Path) -> None:
     ]
 
 
+def test_verbose_segments_come_as_events(server: Any, jfk: Path) -> None:
+    asked = ("-F", f"file=@{jfk}", "-F", "model=whisper-1", "-F", "response_format=verbose_json")
+    address = f"{server.url}/v1/audio/transcriptions"
+    whole = json.loads(curl(address, *asked)[2])
+    stream = curl(address, *asked, "-F", "stream=true")[2].decode()
+    begun, *segments, done = [json.loads(event[6:]) for event in stream.split("\n\n")[:-1]]
+    assert begun == {
+        "type": "transcript.begun",
+        "task": "transcribe",
+        "language": "english",
+        "duration": 11.0,
+        "model": "tiny.en",
+        "bundle": "demo-1.0.0",
+    }
+    assert [one.pop("type") for one in segments] == ["transcript.segment"] * len(segments)
+    assert segments == whole["segments"]
+    assert done == {"type": "transcript.text.done", "text": whole["text"]}
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "code"),
     [
@@ -341,6 +380,10 @@ def test_the_inventory_and_the_verdict(server: Any, site: Any) -> None:
     assert told["verdict"]["approval_code"] == listed["approval_code"]
     assert told["verdict"]["signers"] == ["alice"]
     assert told["serving"] == ["tiny.en"]
+    assert told["languages"] == {"tiny.en": ["en"]}
+    assert told["network"]["offline"] is True
+    assert {"seccomp filter", "no new privileges"} <= set(told["network"]["mechanisms"])
+    assert f"{told['network']['escapes_tried']} escapes" in server.said("offline")[0]["message"]
     assert [model["id"] for model in told["inventory"]["models"]] == ["tiny.en", "jfk"]
 
 

@@ -1,4 +1,4 @@
-"""The API for people: one page, from the API's own document, with nothing from outside."""
+"""The API's documentation: one page, from its own document, with nothing from outside."""
 
 from __future__ import annotations
 
