@@ -195,13 +195,10 @@ class _Teller:
 
     def __init__(self, lock: Lock, missing: Mapping[str, _Wanted]) -> None:
         programs = lock.artifacts[len(lock.models) :]
-        parts = [("Model", _described(model), (model,)) for model in lock.models]
+        self._parts = [_Part("Model", _described(one), _of([one], missing)) for one in lock.models]
         if programs:
-            parts.append(("Runtime", _described_runtime(programs), programs))
-        self._parts = [
-            _Part(kind, told, {file.sha256 for one in of for file in one.files} & {*missing})
-            for kind, told, of in parts
-        ]
+            told = _described_runtime(programs)
+            self._parts.append(_Part("Runtime", told, _of(programs, missing)))
         for part in self._parts:
             if not part.awaited:
                 console.say(f"{part.kind} already in the download cache: {part.told}")
@@ -215,6 +212,16 @@ class _Teller:
                     sources = ", ".join(sorted(part.served))
                     story = f"{part.kind} downloaded successfully: {part.told}"
                     console.say(f"{story} from {sources}")
+
+
+def _of(artifacts: Sequence[LockedModel], missing: Mapping[str, _Wanted]) -> set[str]:
+    """The files of these that are missing, by SHA-256."""
+    return {
+        sha256
+        for one in artifacts
+        for file in one.files
+        if (sha256 := file.sha256 or "") in missing
+    }
 
 
 def _described_runtime(programs: Sequence[LockedModel]) -> str:

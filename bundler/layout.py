@@ -18,7 +18,7 @@ the hub's client)."""
 
 WHEELS = "wheels"
 PYTHONS = f"{WHEELS}/python"
-"""Where a runtime lies: wheels side by side, as pip finds them, and the Pythons that are carried."""
+"""Where a runtime lies: wheels side by side, as pip finds them, and carried Pythons."""
 
 _SHARED = {"wheels": WHEELS, "python": PYTHONS}
 """Folders of a role, in which several artifacts lie."""

@@ -32,7 +32,7 @@ _SPDX: Final = {
         "Zlib",
     )
 }
-"""Those that speech models and their libraries come under. The hub writes SPDX's identifiers in lower case."""
+"""Those that speech models and libraries come under. The hub writes SPDX's ids in lower case."""
 
 
 def spdx_id(licence: str) -> str | None:

@@ -250,14 +250,20 @@ def _natives(
             yield danger(at, "wheel.cuda", story, _CUDA_FIX)
 
 
+class _EntryPoints(configparser.RawConfigParser):
+    """A parser that leaves names as they are written."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 def _commands(archive: zipfile.ZipFile, members: Mapping[str, _Member]) -> Iterator[str]:
     """The programs that installing it puts on the path."""
     for path, member in members.items():
         if ".data/scripts/" in path:
             yield PurePosixPath(path).name
         if path.endswith(".dist-info/entry_points.txt") and member.size <= PAPER:
-            parser = configparser.RawConfigParser(delimiters=("=",), strict=False)
-            parser.optionxform = str  # type: ignore[assignment,method-assign] - as documented
+            parser = _EntryPoints(delimiters=("=",), strict=False)
             try:
                 parser.read_string(archive.read(path).decode("utf-8", "replace"))
             except configparser.Error:

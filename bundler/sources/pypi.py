@@ -30,8 +30,8 @@ from airgap.limits import MIB
 from airgap.yaml_document import Form
 from bundler.sink import BuilderSideError, Sink
 from bundler.sources import Access
-from bundler.wheelhouse.names import project_of
 from bundler.sources.authorities import CA_HINT, authorities_named
+from bundler.wheelhouse.names import project_of
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple

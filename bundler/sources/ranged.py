@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from airgap.errors import AirgapError
 from airgap.limits import KIB, MIB
 from bundler.sources.web import Web
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer as Buffer
 
 AHEAD: Final = 64 * KIB
 """Bytes that one request asks for at least: most archives' directories lie within their last."""
@@ -48,16 +51,18 @@ class RangedFile(io.RawIOBase):
         self._at = max(0, base + offset)
         return self._at
 
-    def read(self, size: int = -1) -> bytes:
+    def readinto(self, buffer: Buffer) -> int:
         """The next bytes, from what is held or from the server. Raises AirgapError."""
-        end = self.size if size < 0 else min(self._at + size, self.size)
+        view = memoryview(buffer).cast("B")
+        end = min(self._at + len(view), self.size)
         if end <= self._at:
-            return b""
+            return 0
         if not self._start <= self._at <= end <= self._start + len(self._held):
             self._fetch(end)
-        content = self._held[self._at - self._start : end - self._start]
+        read = end - self._at
+        view[:read] = self._held[self._at - self._start : end - self._start]
         self._at = end
-        return content
+        return read
 
     def _fetch(self, end: int) -> None:
         length = min(max(end - self._at, AHEAD), self.size - self._at)

@@ -257,7 +257,7 @@ def _contradictions(runtime: LockedRuntime) -> Iterator[str]:
     targets = [one.target for one in runtime.targets]
     if len(set(targets)) != len(targets):
         yield "a target stands twice in 'targets'"
-    for one in runtime.targets:
-        for wheel in one.wheels:
+    for target in runtime.targets:
+        for wheel in target.wheels:
             if wheel not in known:
-                yield f"'{wheel}' of {one.target.name} is of no release"
+                yield f"'{wheel}' of {target.target.name} is of no release"

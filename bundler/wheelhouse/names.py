@@ -7,9 +7,11 @@ https://packaging.python.org/en/latest/specifications/source-distribution-format
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from packaging.tags import Tag, parse_tag
 
 from airgap.manifest import Artifact, File
 from airgap.yaml_document import Form
@@ -37,17 +39,27 @@ class WheelName:
         name: of the project, normalised.
         version: of the release.
         platforms: the platforms that it fits: `any`, or `manylinux_…`.
+        tags: every Python, ABI and platform that it fits (PEP 425).
     """
 
     name: str
     version: str
     platforms: tuple[str, ...]
+    tags: frozenset[Tag]
 
     @classmethod
     def parse(cls, file: str) -> WheelName:
         """Take apart a name that `WHEEL` fits."""
         parts = file.removesuffix(".whl").split("-")
-        return cls(normalised(parts[0]), parts[1], tuple(parts[-1].split(".")))
+        tags = parse_tag("-".join(parts[-3:]))
+        return cls(normalised(parts[0]), parts[1], tuple(parts[-1].split(".")), tags)
+
+    def rank(self, ranks: Mapping[Tag, int]) -> int:
+        """How well it fits a target, 0 best. Raises LookupError: it does not."""
+        fitting = [ranks[one] for one in self.tags if one in ranks]
+        if not fitting:
+            raise LookupError(self.name)
+        return min(fitting)
 
     @property
     def release(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -103,14 +104,14 @@ def _described(
     """A wheel with its size and licence; of an unknown one only the metadata is downloaded."""
     if found.sha256 in known and known[found.sha256][0].path == found.file:
         return known[found.sha256]
-    with RangedFile(access.web, found.url) as stream:
-        metadata = read_metadata(stream, found.file)
-        if found.size not in {None, stream.size}:
+    with RangedFile(access.web, found.url) as ranged:
+        metadata = read_metadata(io.BufferedReader(ranged), found.file)
+        if found.size not in {None, ranged.size}:
             raise AirgapError(
                 f"the index says that '{found.file}' has {found.size} bytes, and sends "
-                f"{stream.size}"
+                f"{ranged.size}"
             )
-        return LockedFile(found.file, stream.size, found.sha256), metadata.licence
+        return LockedFile(found.file, ranged.size, found.sha256), metadata.licence
 
 
 def _interpreter(wanted: WantedInterpreter, access: Access) -> LockedInterpreter:

@@ -17,7 +17,7 @@ from bundler.wheelhouse.names import WheelName, identity
 from bundler.wheelhouse.own import FILE, PROJECT, OwnWheel, own_wheel
 
 RULE: Final = "wheel-requirements"
-"""The rule that derives `requirements-TARGET.txt`: a line for each wheel that the target installs."""
+"""The rule that derives `requirements-TARGET.txt`: a line for each wheel that it installs."""
 
 
 def with_programs(tree: Tree, lock: Lock) -> Tree:

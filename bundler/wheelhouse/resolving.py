@@ -12,15 +12,17 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from packaging.tags import Tag
+
 from airgap.digest import is_sha256
 from airgap.errors import AirgapError, UsageError
-from bundler.wheelhouse.names import WHEEL
+from bundler.wheelhouse.names import WHEEL, WheelName
 from bundler.wheelhouse.targets import Target
 
 LONGEST: Final = 900
@@ -155,18 +157,24 @@ def _read(content: bytes, target: Target) -> tuple[Found, ...]:
     """The wheels of a pylock.toml: one of each package, but of our own."""
     try:
         packages = tomllib.loads(content.decode())["packages"]
-        found = [_found(one) for one in packages if one["name"] != _PROJECT]
+        ranks = target.ranks()
+        found = [_found(one, ranks) for one in packages if one["name"] != _PROJECT]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise AirgapError(f"the resolver's answer for {target.name} is not understood") from error
     return tuple(sorted(found, key=lambda one: one.file))
 
 
-def _found(package: dict[str, Any]) -> Found:
-    (wheel,) = package["wheels"]
-    address = str(wheel["url"])
+def _found(package: dict[str, Any], ranks: Mapping[Tag, int]) -> Found:
+    """The wheel of a package that fits best: where several do, all are listed."""
+    wheels = [_wheel(one) for one in package["wheels"]]
+    return min(wheels, key=lambda one: (WheelName.parse(one.file).rank(ranks), one.file))
+
+
+def _wheel(entry: dict[str, Any]) -> Found:
+    address = str(entry["url"])
     file = unquote(urlsplit(address).path.rpartition("/")[2])
-    sha256 = str(wheel["hashes"]["sha256"])
+    sha256 = str(entry["hashes"]["sha256"])
     if not WHEEL.fits(file) or not is_sha256(sha256):
         raise ValueError(file)
-    size = wheel.get("size")
+    size = entry.get("size")
     return Found(file, address, sha256, size if isinstance(size, int) else None)

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from packaging import tags
+from packaging.tags import Tag
+
 from airgap.yaml_document import Form
 
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
@@ -14,6 +17,10 @@ PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 # The versions of glibc that the resolver knows.
 _GLIBC: Final = "17|28|31|32|33|34|35|36|37|38|39|40"
 _PLATFORM: Final = rf"manylinux_2_(?:{_GLIBC})_(?:x86_64|aarch64)"
+
+_OLDEST: Final = 5
+_FORMER_NAMES: Final = {17: "manylinux2014_{}", 12: "manylinux2010_{}", 5: "manylinux1_{}"}
+"""What platforms were called before PEP 600, by their version of glibc."""
 
 PLATFORM: Final = Form(
     re.compile(_PLATFORM),
@@ -58,6 +65,23 @@ class Target:
     def resolver_platform(self) -> str:
         """`x86_64-manylinux_2_28`, as uv calls it."""
         return f"{self.machine}-{self.platform.removesuffix(f'_{self.machine}')}"
+
+    def ranks(self) -> dict[Tag, int]:
+        """The tags of wheels that fit, the best first, in pip's order."""
+        version = (3, int(self.python.partition(".")[2]))
+        newest = int(self.platform.split("_")[2])
+        platforms = [
+            name.format(self.machine)
+            for minor in range(newest, _OLDEST - 1, -1)
+            for name in (f"manylinux_2_{minor}_{{}}", _FORMER_NAMES.get(minor, ""))
+            if name
+        ]
+        tag = f"cp{self.python.replace('.', '')}"
+        fitting = (
+            *tags.cpython_tags(version, abis=[tag], platforms=platforms),
+            *tags.compatible_tags(version, interpreter=tag, platforms=platforms),
+        )
+        return {one: rank for rank, one in reversed(list(enumerate(fitting)))}
 
     def environment(self) -> dict[str, str]:
         """What environment markers (PEP 508) are asked about there."""
