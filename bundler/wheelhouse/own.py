@@ -14,6 +14,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import Distribution, PackagePath, distributions
 from pathlib import Path
 from typing import Final
@@ -54,6 +55,7 @@ class OwnWheel:
         return hashlib.sha256(self.content).hexdigest()
 
 
+@cache
 def own_wheel() -> OwnWheel:
     """The wheel of the version that runs.
 
