@@ -125,7 +125,10 @@ def altered(named: tuple[str, bytes], change: Any) -> tuple[str, bytes]:
         (lambda m: m.update({"a/__init__.py": b"import os"}), "it is not what RECORD says"),
         (lambda m: m.update({"a/more.py": b""}), "RECORD does not list it"),
         (lambda m: m.pop("a/__init__.py"), "its RECORD lists 'a/__init__.py', which is gone"),
-        (lambda m: m.pop("a-1.0.dist-info/RECORD"), "it has not one .dist-info"),
+        (
+            lambda m: m.pop("a-1.0.dist-info/RECORD"),
+            "it has not one .dist-info with METADATA, WHEEL and RECORD",
+        ),
         (
             lambda m: m.update({"a-1.0.dist-info/METADATA": b"Name: b\nVersion: 1.0\n"}),
             "its name says a==1.0, and its METADATA b==1.0",

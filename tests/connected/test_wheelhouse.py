@@ -1,4 +1,4 @@
-"""The runtime from profile to bundle: an index on loopback, the real resolver, real wheels of stubs."""
+"""The runtime from profile to bundle: an index on loopback, the real resolver, wheels of stubs."""
 
 from __future__ import annotations
 
@@ -440,7 +440,8 @@ def carried(published: Any, tmp_path: Path) -> Callable[..., Profile]:
         digest = f", sha256: '{sha256}'" if sha256 else ""
         return parse(
             PROFILE + "  python: carried\n  interpreters:\n"
-            f"  - {{target: cp312-{X86}, file: cpython.tar.gz{digest}, source: {{local: pythons}}}}\n"
+            f"  - {{target: cp312-{X86}, file: cpython.tar.gz{digest},\n"
+            "     source: {local: pythons}}\n"
         )
 
     return make
