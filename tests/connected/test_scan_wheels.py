@@ -21,7 +21,7 @@ X86 = "cp312-cp312-manylinux_2_28_x86_64"
 
 
 def elf(*needed: str, machine: int = 62) -> bytes:
-    """A library of one segment that is linked to others: header, segments, names, dynamic section."""
+    """A library that is linked to others: header, segments, names, dynamic section."""
     names = b"\0" + b"".join(one.encode() + b"\0" for one in needed)
     names += bytes(-len(names) % 8)
     at = 64 + 2 * 56
