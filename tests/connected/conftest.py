@@ -450,15 +450,16 @@ def make_lock() -> MakeLock:
     return make
 
 
-WARD = """\
+PROFILE = """\
 profile: 1
-name: ward
+name: n
 description: A model
 device: cpu
 diarization: none
 models:
 - asr: o/m
 """
+WARD = PROFILE.replace("name: n\n", "name: ward\n")
 
 
 @pytest.fixture
@@ -499,6 +500,7 @@ class Kit:
     """What test files need of this one, which they cannot import."""
 
     COMMIT = COMMIT
+    PROFILE = PROFILE
     WARD = WARD
     GOOD_TOKEN = GOOD_TOKEN
     WHISPER = WHISPER
