@@ -236,12 +236,16 @@ def test_an_altered_installation_does_not_travel(base_install: Path) -> None:
     python = base_install.with_name("python")
     (module,) = base_install.parent.parent.glob("lib/python*/site-packages/runtime/standing.py")
     program = "from bundler.wheelhouse.own import own_wheel; print(own_wheel().sha256)"
-    first = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
+    first = subprocess.run(
+        [python, "-I", "-c", program], capture_output=True, text=True, check=False
+    )
     assert first.returncode == 0, first.stderr
     original = module.read_bytes()
     try:
         module.write_bytes(original + b"# altered")
-        done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [python, "-I", "-c", program], capture_output=True, text=True, check=False
+        )
     finally:
         module.write_bytes(original)
     assert "1 installed files are not what was installed: runtime/standing.py" in done.stderr
