@@ -31,7 +31,8 @@ def planned(gpu: tuple[Profile, Lock], access: Access) -> Plan:
 
 
 def test_sizes_add_up(planned: Plan) -> None:
-    total = LARGE_V3 + COMMUNITY + JFK
+    assert planned.runtime is not None
+    total = LARGE_V3 + COMMUNITY + JFK + planned.runtime.size
     assert planned.size == planned.cache_disk == total
     assert [model.size for model in planned.models] == [LARGE_V3, COMMUNITY, JFK]
     assert total < planned.bundle_disk <= total * 1.0015
@@ -41,6 +42,14 @@ def test_sizes_add_up(planned: Plan) -> None:
 def test_verified_loading_holds_two_copies_beside_the_loaded_model(planned: Plan) -> None:
     assert planned.memory == 400_000_000 + 1_000_000_000 + LARGE_V3 + COMMUNITY + 2 * LARGE_V3
     assert planned.gpu_memory == LARGE_V3 + COMMUNITY + 1_500_000_000
+
+
+def test_what_the_host_must_have_is_told(planned: Plan, access: Access, capsys: Any) -> None:
+    show_plan(planned, Console())
+    assert "3.11 or 3.12, and nothing else" in capsys.readouterr().out
+    path, profile = read_profile("gpu-full")
+    show_plan(make_plan(profile, read_lock(path, profile), access), Console())
+    assert "airgap-bundler[gpu,nemo,server] installed, with all" in capsys.readouterr().out
 
 
 def test_a_cpu_needs_no_gpu_memory(access: Access) -> None:

@@ -64,7 +64,12 @@ def test_every_role_is_valid(role: str) -> None:
         "diarization",
         "emotion",
     }
-    assert component["type"] == ("machine-learning-model" if is_model else "data")
+    others = {"wheels": "library", "python": "platform"}
+    assert component["type"] == (
+        "machine-learning-model"
+        if is_model
+        else others.get(component["properties"][0]["value"], "data")
+    )
     assert ("modelCard" in component) is is_model
 
 
