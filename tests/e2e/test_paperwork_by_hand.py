@@ -148,12 +148,12 @@ def test_ml_dsa_lines_hold_where_openssl_is_new_enough(place, demo_site, tmp_pat
 
 
 def test_a_file_name_cannot_smuggle_a_command_into_the_paper(demo_site):
+    """The commands name what was signed, whose form is checked; not what the file is called."""
     statement = (demo_site.bundle.parent / signers_text.STATEMENT).read_bytes()
     name = "x; touch pwned .tar.zst"
     text = signers_text.signers_text(Signed(name, Envelope(statement, ()), {}, ()))
-    commands = [line.strip() for line in text.splitlines() if "touch" in line]
-    assert len(commands) == 4  # tail and tar, for a shell and for PowerShell
-    assert all("'x; touch pwned .tar.zst'" in line for line in commands)
+    assert "touch" not in text
+    assert text.count("demo-1.0.0.tar.zst") == 4  # tail and tar, for a shell and for PowerShell
 
 
 def test_an_unsigned_bundle_says_that_nobody_accepts_it(demo_site):
