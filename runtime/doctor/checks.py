@@ -8,7 +8,7 @@ from typing import Final
 
 from runtime.doctor import bundles, hardware, libraries, room, surroundings, trust
 from runtime.doctor.facts import Bundle, Host
-from runtime.doctor.finding import Check, Finding
+from airgap.finding import Check, Finding
 
 OF_HOST: Final[tuple[Check[Host], ...]] = (
     *trust.CHECKS,

@@ -33,7 +33,7 @@ from runtime.doctor.facts import (
     Trust,
     Wish,
 )
-from runtime.doctor.finding import Trouble
+from airgap.finding import Trouble
 from runtime.doctor.surroundings import VARIABLES
 
 _LONGEST: Final = 60

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from runtime.doctor.facts import Host
-from runtime.doctor.finding import Check, Finding, fail, ok
+from airgap.finding import Check, Finding, fail, ok
 
 DISTRIBUTIONS: Final = (
     "av",

@@ -17,7 +17,7 @@ from airgap.manifest import Artifact, File, Manifest
 from airgap.strict_json import from_time
 from runtime import generation, promises, standing
 from runtime.doctor.facts import Bundle, Host, Model, Mount
-from runtime.doctor.finding import Trouble
+from airgap.finding import Trouble
 from runtime.engine import whisper_files
 from runtime.generation import Generation
 

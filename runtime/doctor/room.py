@@ -6,7 +6,7 @@ from typing import Final
 
 from airgap.console import human_size
 from runtime.doctor.facts import Host
-from runtime.doctor.finding import Check, Finding, fail, ok, warn
+from airgap.finding import Check, Finding, fail, ok, warn
 from runtime.store import SPARE
 
 _FEW_FILES: Final = 1_000

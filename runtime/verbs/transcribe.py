@@ -15,7 +15,7 @@ import typer
 from airgap.console import console
 from airgap.verbs import options
 from runtime.engine.speakers.diarizer import SpeakerHints
-from runtime.verbs import loading, speakers
+from runtime.verbs import handover, loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ def transcribe(
         raise UsageError(f"{output_format} has no place for --emotion", hint="--format json")
     if out is not None:
         _check_out(files, out)
+    handover.to_runtime(places.isolated_root(root), bundle)
     options.require("faster_whisper", "cpu", "airgap transcribe")
     if emotion:
         options.require("transformers", "emotion", "airgap transcribe --emotion")

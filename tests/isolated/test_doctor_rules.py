@@ -26,7 +26,7 @@ from runtime.doctor.facts import (
     Trust,
     Wish,
 )
-from runtime.doctor.finding import State, Trouble
+from airgap.finding import State, Trouble
 from runtime.engine.speakers.choosing import Diarization
 from runtime.verified_load import VerifiedLoad
 
