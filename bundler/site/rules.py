@@ -11,6 +11,9 @@ from typing import Final
 from airgap import processor
 from airgap.console import human_size
 from airgap.finding import Finding, fail, ok, warn
+from airgap.strict_json import from_time
+from bundler.lock import Lock
+from bundler.plan import Plan
 from bundler.site.page import Site, SitePlace
 
 _OLDEST_DRIVER: Final = 525
@@ -44,6 +47,19 @@ class Needs:
     memory: int
     gpu_memory: int | None
     created: datetime
+
+
+def needs(plan: Plan, lock: Lock) -> Needs:
+    """What a bundle of this lock needs."""
+    runtime = lock.runtime
+    return Needs(
+        targets=tuple(one.target.name for one in runtime.targets) if runtime else (),
+        carries_python=bool(runtime and runtime.interpreters),
+        disk=plan.host_disk,
+        memory=plan.memory,
+        gpu_memory=plan.gpu_memory,
+        created=from_time(lock.created),
+    )
 
 
 Rule = Callable[[Site, Needs], Finding]
