@@ -38,7 +38,18 @@ class Verbs(TyperGroup):
     """The verbs in the order of the data's path; a missing side's verb says where it belongs."""
 
     order = (
-        *("survey", "plan", "lock", "fetch", "scan", "keygen", "build", "paperwork", "split", "carry"),
+        *(
+            "survey",
+            "plan",
+            "lock",
+            "fetch",
+            "scan",
+            "keygen",
+            "build",
+            "paperwork",
+            "split",
+            "carry",
+        ),
         *("diff", "cache", "inspect", "verify", "sign", "repair"),
         *("trust", "mount", "runtime", "update", "status", "doctor", "list", "rollback"),
         *("unmount", "gc", "transcribe", "serve", "mirror", "apikey", "audit"),

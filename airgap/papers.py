@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from airgap import bootstrap_text, checksums, limits, recovery, signature_files, tar, volume_names, volumes
+from airgap import (
+    bootstrap_text,
+    checksums,
+    limits,
+    recovery,
+    signature_files,
+    tar,
+    volume_names,
+    volumes,
+)
 from airgap.archive import read_head
 from airgap.console import console
 from airgap.digest import sha256_file

@@ -245,4 +245,3 @@ def _run(command: list[Path | str], what: str) -> None:
 def stable_command(one: Generation) -> Path:
     """The path of the command that stays from one generation to the next: for units and scripts."""
     return one.cache_root / COMMAND
-

@@ -6,18 +6,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Final
 
-from airgap.console import Advance, quietly
 from airgap.errors import AirgapError, UsageError
 from airgap.manifest import File, Manifest
-from runtime import models
 from runtime.environments import Runtime
-from runtime.generation import Generation
-from runtime.verified_load import VerifiedLoad
 
 SAMPLE: Final = "sample"
 
@@ -36,41 +31,8 @@ def sample(manifest: Manifest) -> File:
     )
 
 
-def hear(one: Generation, recording: int, name: str, advance: Advance = quietly) -> str:
-    """What the generation's first model makes of a recording, in a process without a network.
-
-    Args:
-        one: the generation, served or not.
-        recording: a descriptor, open for reading; this closes it.
-        name: of the recording, for errors.
-        advance: told the bytes of the model that are loaded.
-
-    Raises:
-        DamagedError: the model is not what was signed.
-        AirgapError: it does not load, or hears nothing.
-    """
-    from runtime.engine.audio import decode  # noqa: PLC0415 - the engine, after leaving the network
-    from runtime.engine.hardware import find_hardware  # noqa: PLC0415
-    from runtime.engine.options import TranscribeOptions  # noqa: PLC0415
-
-    artifacts = [artifact for artifact in one.manifest.artifacts if artifact.role == "asr"]
-    if not artifacts:
-        raise UsageError(f"'{one.manifest.title}' carries no model of the role asr")
-    hardware = find_hardware("auto", "auto")
-    engine = models.load(one, artifacts[0], hardware, VerifiedLoad.PATH, advance)
-    with os.fdopen(recording, "rb") as stream:
-        samples = decode(stream, name).samples
-    text = engine.transcribe(samples, TranscribeOptions()).text.strip()
-    if not text:
-        raise AirgapError(
-            f"'{artifacts[0].id}' of '{one.manifest.title}' heard nothing in '{name}'",
-            hint="try a recording with clear speech: --sample FILE",
-        )
-    return text
-
-
 def by_runtime(runtime: Runtime, tree: Path, root: Path, recording: Path | None) -> str:
-    """What `hear` says when a runtime asks it of a generation that is not served yet.
+    """What a runtime hears with a generation that is not served yet.
 
     Raises:
         AirgapError: it does not work; with what that runtime said.

@@ -142,4 +142,3 @@ def _forget(name: Folder, number: int) -> None:
         if tree.seize():
             with name.inside(GENERATIONS) as all_:
                 lineage.discard(all_, f"{number:06}")
-

@@ -103,8 +103,10 @@ def _python(site: Site, needs: Needs) -> Finding:
     if needs.carries_python:
         lacking = sorted({"tar", "gzip"} - site.tools)
         if lacking:
-            return fail(f"no {' and no '.join(lacking)}: needed to unpack the carried Python",
-                        f"install {' and '.join(lacking)}")
+            return fail(
+                f"no {' and no '.join(lacking)}: needed to unpack the carried Python",
+                f"install {' and '.join(lacking)}",
+            )
         return ok("the bundle brings its own")
     minors = {minor for minor, glibc in _of_machine(site, needs)}
     found = ", ".join(f"{'.'.join(map(str, one.version))} ('{one.path}')" for one in site.pythons)
@@ -118,7 +120,9 @@ def _python(site: Site, needs: Needs) -> Finding:
     if any(one.venv for one in fit):
         return ok(found)
     if fit:
-        return fail(f"'{fit[0].path}' has no module venv", "install python3-venv, or `python: carried`")
+        return fail(
+            f"'{fit[0].path}' has no module venv", "install python3-venv, or `python: carried`"
+        )
     wanted = " or ".join(f"3.{minor}" for minor in sorted(minors)) or "another machine"
     return fail(
         f"expected Python {wanted}, found: {found or 'none'}",

@@ -6,8 +6,8 @@ from typing import Final
 
 from airgap import processor
 from airgap.console import human_size
-from runtime.doctor.facts import Host
 from airgap.finding import Check, Finding, Trouble, fail, ok, warn
+from runtime.doctor.facts import Host
 from runtime.doctor.surroundings import FORCED_ISA, VISIBLE
 
 _OLDEST_CUDA: Final = (12, 0)

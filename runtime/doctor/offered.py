@@ -12,11 +12,11 @@ from airgap import limits, volumes
 from airgap.accepted import AcceptedFile
 from airgap.errors import AirgapError, UsageError
 from airgap.files import read_bounded
+from airgap.finding import Trouble
 from airgap.manifest import File, Manifest
 from airgap.trust import TrustStore
 from airgap.verify import verify
 from runtime.doctor.facts import Bundle, Host, Model, Offer
-from airgap.finding import Trouble
 from runtime.doctor.mounted import models_of
 from runtime.engine.speakers import choosing
 from runtime.engine.speakers.choosing import BACK_ENDS, Diarization

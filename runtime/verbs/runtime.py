@@ -128,29 +128,34 @@ def try_(
       airgap runtime try
     """
     console.configure(quiet=quiet)
-    import os
-
     from airgap import places
-    from runtime import generation, offline, trial
+    from runtime import offline, recordings, trial
     from runtime.verbs import handover
 
     place = places.isolated_root(root)
     if tree is None:
         handover.to_runtime(place, name)
     options.require("faster_whisper", "cpu", "airgap runtime try")
-    with _opened(tree) if tree else generation.current(place, name) as one:
+    with _opened(place, name, tree) as one:
         file = sample or one.folder.path / trial.sample(one.manifest).path
-        recording = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        console.say(
-            f"Running in OFFLINE mode: {offline.leave_network(keep=[recording]).sentence()}"
-        )
-        console.data(trial.hear(one, recording, str(file)))
+    with recordings.all_open([file]) as (stream,):
+        proof = offline.leave_network(keep=[stream.fileno()])  # and every other descriptor is closed
+        console.say(f"Running in OFFLINE mode: {proof.sentence()}")
+        from runtime.hear import hear
+
+        with _opened(place, name, tree) as one:
+            console.data(hear(one, stream, str(file)))
 
 
 @contextmanager
-def _opened(tree: Path) -> Iterator[Generation]:
+def _opened(root: Path, name: str | None, tree: Path | None) -> Iterator[Generation]:
+    """What is mounted; or a generation that is not served yet, by its folder."""
     from runtime import generation
     from runtime.folders import Folder
 
-    with Folder.at(tree) as folder:
-        yield generation.read(folder, 0)
+    if tree is None:
+        with generation.current(root, name) as one:
+            yield one
+    else:
+        with Folder.at(tree) as folder:
+            yield generation.read(folder, 0)
