@@ -31,14 +31,14 @@ def bootstrap_text(envelope: Envelope) -> str:
     return f"""\
 # {statement.title}: from a bare host to a transcript
 
-You need a shell, coreutils and openssl (1.1.1 or newer), and a Python that the bundle is for, or tar and
-gzip where it carries one. You need no network, no root and no compiler. Should something be missing,
-the script below says what, and changes nothing.
+You need a shell, coreutils and openssl (1.1.1 or newer), and a Python that the bundle is for, or
+tar and gzip where it carries one. You need no network, no root and no compiler. Should something be
+missing, the script below says what, and changes nothing.
 
-You also need two things from your security officer that **did not come on this medium**: a public key,
-here `{KEY}`, and a paper with the numbers of this page. Nobody signed the page itself: whoever could
-change the bundle could change it. Where paper and page differ, stop. Read the first commands from the
-paper, too.
+You also need two things from your security officer that **did not come on this medium**: a public
+key, here `{KEY}`, and a paper with the numbers of this page. Nobody signed the page itself:
+whoever could change the bundle could change it. Where paper and page differ, stop. Read the first
+commands from the paper, too.
 
 ## 1. Is the statement signed by the officer?
 
@@ -78,10 +78,10 @@ $ sh bootstrap.sh --key {KEY} --to ~/airgap
 
 ## 4. Trust, verify, mount
 
-In place of `{NUMBER}` type the key's number from the paper. `verify` and `mount` print the approval code,
-which must be that on the paper as well:
+In place of `{NUMBER}` type the key's number from the paper. `verify` and `mount` print the approval
+code, which must be that on the paper as well:
 
-    {grouped_approval(envelope)}
+    {approval_code(envelope.statement)}
 
 ```console
 $ ~/airgap/bin/airgap trust init
@@ -97,18 +97,13 @@ $ ~/airgap/bin/airgap runtime install {statement.name}
 $ ~/airgap/bin/airgap runtime try {statement.name}
 ```
 
-From here on `~/airgap/bin/airgap transcribe FILE` and `~/airgap/bin/airgap serve` run by what the mounted
-bundle brought, and `~/airgap/bin/airgap update BUNDLE` brings the next one.
+From here on `~/airgap/bin/airgap transcribe FILE` and `~/airgap/bin/airgap serve` run by what the
+mounted bundle brought, and `~/airgap/bin/airgap update BUNDLE` brings the next one.
 """
 
 
 _GOOD: Final = "Verified OK"
 _GOOD_RAW: Final = "Signature Verified Successfully"
-
-
-def grouped_approval(envelope: Envelope) -> str:
-    """The approval code, in groups."""
-    return approval_code(envelope.statement)
 
 
 def _checks(envelope: Envelope) -> str:

@@ -1,9 +1,9 @@
 """Runtimes: what a bundle's wheels were installed into, `ROOT/runtimes/ID/`.
 
-ID is made of the digests of what was installed: bundles with the same wheels share a runtime, and one
-that is there is never changed. `installed.json` is written last. A generation has a link `runtime` to
-its own: so the one rename that switches generations switches models and programs together, there and
-back (docs/decisions/runtimes.md).
+ID is made of the digests of what was installed: bundles with the same wheels share a runtime, and
+one that is there is never changed. `installed.json` is written last. A generation has a link
+`runtime` to its own: so the one rename that switches generations switches models and programs
+together, there and back (docs/decisions/runtimes.md).
 """
 
 from __future__ import annotations

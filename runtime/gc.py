@@ -77,7 +77,9 @@ def found(root: Folder, keep: int = KEPT) -> Iterator[Garbage]:
         garbage.leftovers += [f"{MOUNTS}/{left}" for left in lineage.leftovers(mounts)]
         for name in mounts.names():
             if not name.startswith("."):
-                wanted |= _look_at(mounts, name, keep, garbage, taken, linked)
+                blobs, runtimes = _look_at(mounts, name, keep, garbage, taken)
+                wanted |= blobs
+                linked |= runtimes
         with root.inside(STAGING) as staging:
             garbage.leftovers += [f"{STAGING}/{left}" for left in staging.names()]
         garbage.runtimes += [
@@ -109,13 +111,10 @@ def collect(root: Folder, garbage: Garbage) -> None:
 
 
 def _look_at(
-    mounts: Folder, name: str, keep: int, garbage: Garbage, taken: ExitStack, linked: set[str]
-) -> set[str]:
-    """Sort a name's generations into garbage and others; the blobs that those others need.
-
-    The runtimes that they are run by join `linked`.
-    """
-    wanted: set[str] = set()
+    mounts: Folder, name: str, keep: int, garbage: Garbage, taken: ExitStack
+) -> tuple[set[str], set[str]]:
+    """Sort a name's generations into garbage and others; blobs and runtimes of those others."""
+    wanted, linked = set[str](), set[str]()
     with mounts.inside(name, make=False) as folder:
         path = f"{MOUNTS}/{name}"
         garbage.leftovers += [f"{path}/{left}" for left in lineage.leftovers(folder)]
@@ -133,7 +132,7 @@ def _look_at(
                 garbage.in_use.append((name, number))
             wanted |= _blobs_of(tree, number)
             linked |= {environments.linked(tree) or ""}
-    return wanted
+    return wanted, linked
 
 
 def _staying(name: Folder, numbers: list[int], keep: int) -> set[int]:

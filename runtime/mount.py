@@ -160,15 +160,15 @@ def _built(
         lineage.swept(mounts),
         lineage.swept(name),
         lineage.swept(all_),
+        all_.inside(lineage.private_name()) as tree,
     ):
-        with all_.inside(lineage.private_name()) as tree:
-            _link_all(store, tree, bundle.manifest)
-            tree.write(HEAD, bundle.envelope.to_head())
-            tree.write(MANIFEST, bundle.manifest.to_bytes())
-            tree.write(RECORD, _record(name, verified, now).to_bytes())
-            tree.write(INVENTORY, inventory.of(bundle.manifest, verified.approval_code))
-            tree.sync()
-            yield Prepared(tree, name, generation.current_number(name))
+        _link_all(store, tree, bundle.manifest)
+        tree.write(HEAD, bundle.envelope.to_head())
+        tree.write(MANIFEST, bundle.manifest.to_bytes())
+        tree.write(RECORD, _record(name, verified, now).to_bytes())
+        tree.write(INVENTORY, inventory.of(bundle.manifest, verified.approval_code))
+        tree.sync()
+        yield Prepared(tree, name, generation.current_number(name))
 
 
 def _record(name: Folder, verified: VerifiedBundle, now: datetime) -> Record:

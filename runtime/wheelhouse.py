@@ -131,7 +131,7 @@ def require(manifest: Manifest) -> None:
     if not is_carried(manifest):
         raise UsageError(
             f"'{manifest.title}' carries no runtime (`runtime: none` in its profile)",
-            hint="install airgap-bundler[cpu] by the site's own means, or ask for a bundle with one",
+            hint="install airgap-bundler[cpu] by other means, or ask for a bundle with one",
         )
 
 

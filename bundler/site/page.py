@@ -1,7 +1,7 @@
 """The page that survey.sh writes at a site -> Site.
 
-A row is `key: value`. The page has crossed the gap in the hands of people: it is bounded, and what it
-says is believed in nothing but in what would fail there.
+A row is `key: value`. The page has crossed the gap in the hands of people: it is bounded, and
+what it says is believed in nothing but in what would fail there.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def _python(site: Site, needs: Needs) -> Finding:
             "install airgap-bundler[cpu] there by the site's own means; or give the profile a "
             "`runtime`",
         )
-    fit = [one for one in site.pythons if one.version[0] == 3 and one.version[1] in minors]
+    fit = [one for one in site.pythons if one.version[:2] in {(3, minor) for minor in minors}]
     if any(one.venv for one in fit):
         return ok(found)
     if fit:
@@ -225,7 +225,7 @@ def _guards(site: Site, needs: Needs) -> Finding:
         )
     if site.namespaces is False:
         return warn(
-            "users may make no namespaces: the server leaves the network by system-call filter alone",
+            "users may make no namespaces: the server leaves the network by its filter alone",
             "nothing, where that is enough; `airgap doctor` there proves it",
         )
     return ok("nothing in the way")

@@ -26,7 +26,7 @@ def to_runtime(root: Path, bundle: str | None) -> None:
     """
     if find_spec("faster_whisper") is not None:
         return
-    from runtime import environments, generation  # noqa: PLC0415 - most calls end above
+    from runtime import environments, generation
 
     with generation.current(root, bundle) as one:
         runtime = environments.of(root, one.folder)

@@ -139,7 +139,8 @@ def try_(
     with _opened(place, name, tree) as one:
         file = sample or one.folder.path / trial.sample(one.manifest).path
     with recordings.all_open([file]) as (stream,):
-        proof = offline.leave_network(keep=[stream.fileno()])  # and every other descriptor is closed
+        # Every other descriptor is closed by it, so that the generation is opened anew.
+        proof = offline.leave_network(keep=[stream.fileno()])
         console.say(f"Running in OFFLINE mode: {proof.sentence()}")
         from runtime.hear import hear
 

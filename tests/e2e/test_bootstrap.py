@@ -371,24 +371,23 @@ def test_what_was_altered_is_refused_before_anything_of_it_runs(
     assert done.returncode != 0
     assert stops in typed
     ran = [
-        line
+        found[1]
         for line in trace.read_text(errors="replace").splitlines()
-        if "execve(" in line and line.rstrip().endswith("= 0")
+        if line.endswith("= 0") and (found := re.search(r'execve\("([^"]+)", (.*)', line))
     ]
-    of_airgap = [line for line in ran if "/airgap/bin/" in line]
+    of_airgap = [program for program in ran if program.startswith(f"{host.home}/airgap/")]
     if stops == "airgap verify":
         assert "refused" in done.stderr or "not what was signed" in done.stderr
-        assert not any('"mount"' in line for line in of_airgap)
         assert not (host.home / ".local/share/airgap/mounts").exists()
         return
     assert of_airgap == []
-    assert not any("python" in line for line in ran)  # nothing was even asked of one
+    assert not any("python" in Path(program).name for program in ran)  # none was even asked
     assert not (host.home / "airgap").exists()
     if stops == "sh bootstrap.sh":
         assert "refused: " in done.stderr
         assert "next: copy it again" in done.stderr
     else:
-        assert not any('"bootstrap.sh", "--key"' in line for line in ran)
+        assert '["sh", "bootstrap.sh", "--key"' not in trace.read_text(errors="replace")
 
 
 def said(done) -> str:
