@@ -6,7 +6,6 @@ libraries fill by themselves. One machine may have both, and neither side knows 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from abc import ABC, abstractmethod
@@ -102,6 +101,8 @@ def key(name: str, digests: Iterable[str]) -> str:
         name: of the bundle.
         digests: SHA-256 of each file of a model that its lock names.
     """
+    import hashlib  # OpenSSL takes milliseconds, and every `airgap --help` comes by
+
     content = "".join(f"{digest}\n" for digest in sorted(set(digests)))
     return f"airgap-{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 

@@ -31,7 +31,7 @@ class Site:
 
     @property
     def sums(self) -> Path:
-        return self.folder / "SHA256SUMS"
+        return self.folder / "tree.sha256"
 
     @property
     def profile(self) -> Path:

@@ -36,7 +36,7 @@ def main() -> None:
         print(_sizes(site))
         _compare(site, f"on {machine.filesystem(site.folder)}", options.runs)
         _frames_alone(site, options.runs)
-        _memory(site, options.dir)
+        _by_size(site, options.dir)
     _compare_in_memory(options.size, options.runs)
     _help(site)
 
@@ -123,16 +123,21 @@ def _frames_alone(site: Site, runs: int) -> None:
     )
 
 
-def _memory(site: Site, parent: Path) -> None:
-    """The peak of verify on bundles of three sizes; the largest is made of holes."""
+def _by_size(site: Site, parent: Path) -> None:
+    """Verify on three sizes: what its start weighs, and its peak; the largest bundle is holes."""
     holes = site.folder / "holes.tar.zst"
     site.inside("sparse", holes, str(int(HUGE * 1e9)), site.folder / "keys" / "bench")
-    print("\nmemory of airgap verify, by size")
+    print("\nairgap verify by size                airgap  sha256sum -c    peak  times as fast")
     with prepared(parent, SMALL) as small:
         for owner, bundle in ((small, small.bundle), (site, site.bundle), (site, holes)):
-            run = timed((AIRGAP, "verify", bundle, "--quiet"), owner.environment)
-            size = bundle.stat().st_size / 1e9
-            print(f"  {size:>6.2f} GB{run.seconds:>8.2f} s{run.peak / 1e6:>8.0f} MB peak")
+            (sums := site.folder / "one.sha256").write_text(output_of("sha256sum", bundle))
+            ours = timed((AIRGAP, "verify", bundle, "--quiet"), owner.environment)
+            theirs = timed(("sha256sum", "--quiet", "-c", sums), owner.environment)
+            print(
+                f"  {bundle.stat().st_size / 1e9:>6.2f} GB{ours.seconds:>31.2f} s"
+                f"{theirs.seconds:>12.2f} s{ours.peak / 1e6:>5.0f} MB"
+                f"{theirs.seconds / ours.seconds:>15.2f}"
+            )
 
 
 def _compare_in_memory(gigabytes: float, runs: int) -> None:

@@ -48,7 +48,7 @@ def make(folder: Path, fetched: Path, size: int) -> None:
         model = f"model-{number // SHARDS:02}"
         shards.setdefault(model, []).append(shard)
         _write(folder / "tree" / model / shard.path, content, cache.path(shard.sha256 or ""))
-    with (folder / "SHA256SUMS").open("x") as sums:
+    with (folder / "tree.sha256").open("x") as sums:
         for model, files in shards.items():
             sums.writelines(f"{file.sha256}  {model}/{file.path}\n" for file in files)
     _write_profile(folder / "profile.yaml", shards)

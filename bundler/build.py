@@ -28,17 +28,17 @@ from airgap.signing import PrivateKey
 from airgap.statement import Statement
 from bundler import delta, layout
 from bundler.bootstrap.kit import Kit, make_kit, write_kit
-from bundler.compose import Checks, Contents, compose, model_files
+from bundler.compose import Checks, Contents, compose, model_files, whole_tree
 from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
-from bundler.pipelines import with_pipelines
 from bundler.profile import Profile
-from bundler.scan.verdict import judge, scan_files
+from bundler.scan.verdict import judge, scan_files, scan_programs
 from bundler.sources import Access
 from bundler.terms import announce
 from bundler.volume_writer import writing
+from bundler.wheelhouse import complete as wheelhouse
 
 
 @dataclass(frozen=True)
@@ -126,15 +126,15 @@ def build(
             f"'{target}' is there already, and a bundle is never overwritten",
             hint=f"airgap verify {target / title}.tar.zst, or build with --out elsewhere",
         )
-    tree = layout.lay_out(lock)
-    skipped = Skipped.of(skip_dry_load, tree)
+    skipped = Skipped.of(skip_dry_load, layout.lay_out(lock))
     with access.cache.used():
         announce((model.id, model.terms) for model in lock.models)
         fetched = fetch(lock, access)
-        tree = with_pipelines(tree, fetched.paths)
+        wheelhouse.check_complete(lock, fetched.paths)
+        tree = whole_tree(lock, fetched.paths)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
         manifest, contents = compose(
-            profile, lock, fetched.paths, checks, base=base, previous=previous
+            profile, lock, fetched.paths, checks, tree=tree, base=base, previous=previous
         )
         return _packed(manifest, contents, profile, out, signers, shape=shape)
 
@@ -179,8 +179,13 @@ def _check_models(
     """Judge every file, and then load every model: what is not safe is not loaded."""
     _, contents = model_files(tree, cached)
     on_disk = {path: place for path, place in contents.items() if isinstance(place, Path)}
+    programs = {path for path in on_disk if path.startswith(f"{layout.WHEELS}/")}
+    models = {path: place for path, place in on_disk.items() if path not in programs}
     origin = {one.path: (one.artifact, one.file.path) for one in tree.locked}
-    verdict = judge(scan_files(on_disk), profile.scan, origin)
+    scan = scan_files(models).joined(
+        scan_programs({path: on_disk[path] for path in programs}, profile.device)
+    )
+    verdict = judge(scan, profile.scan, origin)
     return Checks(verdict, dry_load(tree, contents, skipped, access.cache))
 
 

@@ -25,6 +25,7 @@ from bundler.profile import Profile
 from bundler.review.page import review_page
 from bundler.sbom import sbom
 from bundler.scan.verdict import Verdict
+from bundler.wheelhouse.programs import with_programs
 
 Contents = Mapping[str, Path | bytes]
 """What each file of the tree holds: a file of the download cache, or the bytes themselves."""
@@ -44,6 +45,7 @@ def compose(
     cached: Mapping[str, Path],
     checks: Checks | None = None,
     *,
+    tree: Tree | None = None,
     base: Manifest | None = None,
     previous: Manifest | None = None,
 ) -> tuple[Manifest, Contents]:
@@ -54,10 +56,11 @@ def compose(
         lock: which bytes; of this very profile.
         cached: the file of each digest, in the download cache.
         checks: what the scan and the dry-load said; None where there were none.
+        tree: as it was checked; None makes it.
         base: of the full bundle that this is a delta of.
         previous: of an older bundle, from which REVIEW.html tells the changes; else `base`.
     """
-    tree = with_pipelines(layout.lay_out(lock), cached)
+    tree = tree or whole_tree(lock, cached)
     files, contents = model_files(tree, cached)
     left = delta.left_out(files, base.files) if base else {}
     models = _manifest(profile, lock, tree, files, checks, base=base)
@@ -78,6 +81,20 @@ def compose(
         contents[path] = content
     files.sort(key=lambda file: file.path)
     return replace(models, files=_laid_out(files, left, lock.created)), contents
+
+
+def whole_tree(lock: Lock, cached: Mapping[str, Path]) -> Tree:
+    """Everything of a bundle but its own papers.
+
+    Args:
+        lock: complete.
+        cached: the file of each digest, in the download cache.
+
+    Raises:
+        UsageError: a pipeline names what the bundle does not carry, or this project, which
+            travels with its wheels, is not installed as it should be.
+    """
+    return with_programs(with_pipelines(layout.lay_out(lock), cached), lock)
 
 
 def _manifest(
@@ -104,12 +121,12 @@ def _manifest(
             "airgap": __version__,
             "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
         },
-        platform="any",
+        platform=_platform(lock),
         features={"diarization_enabled": profile.diarization != "none"},
         artifacts=tree.artifacts,
         files=tuple(files),
         derived=tuple(made.derived for made in tree.made),
-        built=(),
+        built=tuple(one.path for one in tree.built),
         scan=checks.scan.check if checks else None,
         dry_load=checks.dry_load if checks else None,
     )
@@ -130,7 +147,17 @@ def model_files(
     for made in tree.made:
         files.append(_small_file(made.derived.path, made.content, made.artifact))
         contents[made.derived.path] = made.content
+    for built in tree.built:
+        files.append(_small_file(built.path, built.content, built.artifact))
+        contents[built.path] = built.content
     return files, contents
+
+
+def _platform(lock: Lock) -> str:
+    """What the programs run on: a compressed set of tags, as in a wheel's name (PEP 425)."""
+    if lock.runtime is None:
+        return "any"
+    return ".".join(sorted({one.target.platform for one in lock.runtime.targets}))
 
 
 def _laid_out(files: Sequence[File], left: Collection[str], created: str) -> tuple[File, ...]:

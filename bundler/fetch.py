@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -174,30 +174,60 @@ def _filled_by(source: Source, wanted: _Wanted, access: Access) -> Fill:
     return fill
 
 
+@dataclass
+class _Part:
+    """A model, or the wheels all together: what is told of as one.
+
+    Attributes:
+        told: what it is, for a person; the kind stands first.
+        awaited: SHA-256 of its files that are still to come.
+        served: names of the sources that served some.
+    """
+
+    kind: str
+    told: str
+    awaited: set[str]
+    served: set[str] = field(default_factory=set)
+
+
 class _Teller:
-    """Says what became of each model, once its last file is there."""
+    """Says what became of each model, and of the runtime, once its last file is there."""
 
     def __init__(self, lock: Lock, missing: Mapping[str, _Wanted]) -> None:
-        self._awaited = {
-            model.id: {file.sha256 for file in model.files if file.sha256 in missing}
-            for model in lock.models
-        }
-        self._models = {model.id: model for model in lock.models}
-        self._served_by: dict[str, set[str]] = {model.id: set() for model in lock.models}
-        for model in lock.models:
-            if not self._awaited[model.id]:
-                console.say(f"Model already in the download cache: {_described(model)}")
+        programs = lock.artifacts[len(lock.models) :]
+        self._parts = [_Part("Model", _described(one), _of([one], missing)) for one in lock.models]
+        if programs:
+            told = _described_runtime(programs)
+            self._parts.append(_Part("Runtime", told, _of(programs, missing)))
+        for part in self._parts:
+            if not part.awaited:
+                console.say(f"{part.kind} already in the download cache: {part.told}")
 
     def arrived(self, sha256: str, source: str) -> None:
-        for model in self._models.values():
-            awaited = self._awaited[model.id]
-            if sha256 in awaited:
-                awaited.remove(sha256)
-                self._served_by[model.id].add(source)
-                if not awaited:
-                    sources = ", ".join(sorted(self._served_by[model.id]))
-                    story = f"Model downloaded successfully: {_described(model)}"
+        for part in self._parts:
+            if sha256 in part.awaited:
+                part.awaited.remove(sha256)
+                part.served.add(source)
+                if not part.awaited:
+                    sources = ", ".join(sorted(part.served))
+                    story = f"{part.kind} downloaded successfully: {part.told}"
                     console.say(f"{story} from {sources}")
+
+
+def _of(artifacts: Sequence[LockedModel], missing: Mapping[str, _Wanted]) -> set[str]:
+    """The files of these that are missing, by SHA-256."""
+    return {
+        sha256
+        for one in artifacts
+        for file in one.files
+        if (sha256 := file.sha256 or "") in missing
+    }
+
+
+def _described_runtime(programs: Sequence[LockedModel]) -> str:
+    size = human_size(sum(one.size for one in programs))
+    count = sum(len(one.files) for one in programs)
+    return f"{count} wheels of {len(programs)} releases ({size})"
 
 
 def _described(model: LockedModel) -> str:

@@ -12,6 +12,7 @@ from airgap.manifest import Artifact, File, Manifest
 from bundler import layout
 from bundler.lock import Lock
 from bundler.profile import Profile
+from bundler.wheelhouse.programs import with_programs
 
 BUNDLE: Final = "bundle"
 LOCK: Final = "lock"
@@ -84,7 +85,7 @@ def of_manifest(manifest: Manifest) -> Inventory:
 def of_lock(lock: Lock) -> Inventory:
     """The inventory that a bundle of this lock would have. Raises UsageError: it is incomplete."""
     lock.check_complete()
-    tree = layout.lay_out(lock)
+    tree = with_programs(layout.lay_out(lock), lock)
     files = tuple(_files(tree))
     return Inventory(
         kind=LOCK,
@@ -117,6 +118,7 @@ def of_profile(profile: Profile) -> Inventory:
             "hash": profile.hash,
             "expires": f"after {days} days" if days else "never",
             "dangers": profile.scan.dangers,
+            "runtime": _runtime(profile),
         },
         models=tuple(
             Model(one.name, one.role, {"role": one.role, "revision": one.revision or "main"})
@@ -162,10 +164,22 @@ def _files(tree: layout.Tree) -> Iterator[File]:
     for made in tree.made:
         sha256 = hashlib.sha256(made.content).hexdigest()
         yield File(made.derived.path, len(made.content), sha256, None, None, made.artifact)
+    for built in tree.built:
+        sha256 = hashlib.sha256(built.content).hexdigest()
+        yield File(built.path, len(built.content), sha256, None, None, built.artifact)
 
 
 def _counted(files: int) -> str:
     return "1 file" if files == 1 else f"{files} files"
+
+
+def _runtime(profile: Profile) -> str:
+    """What a profile wants the isolated host to install."""
+    if profile.runtime is None:
+        return "none"
+    targets = " ".join(one.name for one in profile.runtime.targets)
+    python = "carried" if profile.runtime.interpreters else "the host's Python"
+    return f"[{','.join(profile.runtime.extras)}] for {targets}, {python}"
 
 
 def _yes(flag: bool) -> str:

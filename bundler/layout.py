@@ -16,6 +16,13 @@ REF_RULE = "hub-ref"
 """The rule that derives `refs/main`: the commit's 40 hex digits, without a newline (one breaks
 the hub's client)."""
 
+WHEELS = "wheels"
+PYTHONS = f"{WHEELS}/python"
+"""Where a runtime lies: wheels side by side, as pip finds them, and carried Pythons."""
+
+_SHARED = {"wheels": WHEELS, "python": PYTHONS}
+"""Folders of a role, in which several artifacts lie."""
+
 _FOLDERS = {"sample": "samples", "emotion": "emotion", "asr": "whisper"}
 
 
@@ -38,23 +45,33 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Built:
+    """A file that the build makes from source, which no lock can name."""
+
+    path: str
+    artifact: str
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Tree:
     """Everything of a bundle but its own papers."""
 
     artifacts: tuple[Artifact, ...]
     locked: tuple[Locked, ...]
     made: tuple[Made, ...]
+    built: tuple[Built, ...] = ()
 
 
 def lay_out(lock: Lock) -> Tree:
     """The tree of a complete lock. Raises UsageError where two models would share a folder."""
-    artifacts = tuple(_artifact(model) for model in lock.models)
+    artifacts = tuple(_artifact(model) for model in lock.artifacts)
     folders = [artifact.path for artifact in artifacts if artifact.repository]
     if len(set(folders)) != len(folders):
         raise UsageError(f"'{lock.name}' locks one state of a repository twice")
     locked = tuple(
-        Locked(f"{artifact.path}/{file.path}", artifact.id, file)
-        for artifact, model in zip(artifacts, lock.models, strict=True)
+        Locked(_path(artifact, file), artifact.id, file)
+        for artifact, model in zip(artifacts, lock.artifacts, strict=True)
         for file in model.files
     )
     made = tuple(_ref(artifact) for artifact in artifacts if artifact.commit)
@@ -77,7 +94,16 @@ def _artifact(model: LockedModel) -> Artifact:
 def _folder(model: LockedModel) -> str:
     if model.repository and model.commit:
         return f"{_repository_folder(model.repository)}/snapshots/{model.commit}"
+    if model.role in _SHARED:
+        return _SHARED[model.role]
     return f"{_FOLDERS.get(model.role, 'diarization')}/{model.id}"
+
+
+def _path(artifact: Artifact, file: LockedFile) -> str:
+    """Where a file lies; a carried Python is called after what it is, as its requirements are."""
+    if artifact.role == "python":
+        return f"{artifact.path}/{artifact.id.removeprefix('python-')}.tar.gz"
+    return f"{artifact.path}/{file.path}"
 
 
 def _repository_folder(repository: str) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 _SPDX: Final = {
     name.lower(): name
     for name in (
+        "0BSD",
         "Apache-2.0",
         "BSD-2-Clause",
         "BSD-3-Clause",
@@ -20,12 +21,18 @@ _SPDX: Final = {
         "CC-BY-NC-4.0",
         "CC-BY-NC-ND-4.0",
         "CC-BY-NC-SA-4.0",
+        "ISC",
+        "LGPL-2.1-or-later",
+        "LGPL-3.0-or-later",
         "MIT",
+        "MIT-CMU",
         "MPL-2.0",
+        "PSF-2.0",
         "Unlicense",
+        "Zlib",
     )
 }
-"""Those that speech models come under. The hub writes SPDX's identifiers in lower case."""
+"""Those that speech models and libraries come under. The hub writes SPDX's ids in lower case."""
 
 
 def spdx_id(licence: str) -> str | None:

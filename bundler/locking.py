@@ -28,6 +28,7 @@ from bundler.sink import Sink
 from bundler.sources import Access
 from bundler.sources.huggingface import Repository, RepositoryFile
 from bundler.sources.reading import COMMIT
+from bundler.wheelhouse.pinning import pin
 
 SMALL: Final = 32 * MIB
 """A file without a SHA-256 on the hub; it stores everything above 10 MB the other way."""
@@ -50,8 +51,9 @@ def lock_profile(
     *,
     version: str | None = None,
     sequence: int | None = None,
+    runtime_only: bool = False,
 ) -> Locked:
-    """Resolve every model of a profile.
+    """Resolve every model of a profile, and what the isolated host installs to run them.
 
     Version and sequence grow by one where anything differs from `previous`; else `previous`
     itself is the answer, so that its file stays as it is.
@@ -62,13 +64,24 @@ def lock_profile(
         access: the hub, and the download cache for small files.
         version: the version to give, instead of the next one.
         sequence: the sequence to give, instead of the next one.
+        runtime_only: leave the models as they are locked, and ask no hub.
 
     Raises:
+        UsageError: the models are to be left, and are not locked.
         AirgapError: the hub does not answer, lacks a file that the engine needs, or sends
             others than it lists.
     """
     former = {model.id: model for model in previous.models} if previous else {}
-    models = tuple(_resolve(profile, wanted, former, access) for wanted in profile.models)
+    models = (
+        _kept(profile, former)
+        if runtime_only
+        else tuple(_resolve(profile, wanted, former, access) for wanted in profile.models)
+    )
+    runtime = (
+        pin(profile.runtime, previous.runtime if previous else None, access)
+        if profile.runtime
+        else None
+    )
     if previous is None:
         lock = Lock(
             name=profile.name,
@@ -77,9 +90,16 @@ def lock_profile(
             created=_now(),
             profile_sha256=profile.sha256,
             models=models,
+            runtime=runtime,
         )
         return Locked(lock, tuple(changes(None, lock)))
-    lock = replace(previous, name=profile.name, profile_sha256=profile.sha256, models=models)
+    lock = replace(
+        previous,
+        name=profile.name,
+        profile_sha256=profile.sha256,
+        models=models,
+        runtime=runtime,
+    )
     lock = replace(lock, version=version or lock.version, sequence=sequence or lock.sequence)
     if lock == previous:
         return Locked(previous, ())
@@ -102,13 +122,38 @@ def next_version(version: str) -> str:
 
 def changes(old: Lock | None, new: Lock) -> Iterator[Change]:
     """What differs, in the order of the new lock: models, commits, files, sources."""
-    before = {model.id: model for model in old.models} if old else {}
-    for model in new.models:
+    before = {model.id: model for model in old.artifacts} if old else {}
+    for model in new.artifacts:
         yield from _model_changes(before.pop(model.id, None), model)
     for model in before.values():
         yield Change(model.id, model.origin, None)
+    yield from _target_changes(old, new)
     if old and old.profile_sha256 != new.profile_sha256:
         yield Change("profile", old.profile_sha256, new.profile_sha256)
+
+
+def _target_changes(old: Lock | None, new: Lock) -> Iterator[Change]:
+    """Targets that come and go, and how many wheels each installs."""
+    before, now = (
+        {one.target.name: f"{len(one.wheels)} wheels" for one in lock.runtime.targets}
+        if lock and lock.runtime
+        else {}
+        for lock in (old, new)
+    )
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            yield Change(f"runtime {name}", before.get(name), now.get(name))
+
+
+def _kept(profile: Profile, former: dict[str, LockedModel]) -> tuple[LockedModel, ...]:
+    """The models as they are locked, which must be those of the profile."""
+    names = [entry_for(one.role, one.name, profile.diarization).name for one in profile.models]
+    if lacking := [name for name in names if name not in former]:
+        raise UsageError(
+            f"--runtime-only leaves the models as they are locked, and {', '.join(lacking)} is not",
+            hint=f"airgap lock {profile.name}",
+        )
+    return tuple(former[name] for name in names)
 
 
 def _model_changes(old: LockedModel | None, new: LockedModel) -> Iterator[Change]:

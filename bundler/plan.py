@@ -13,6 +13,9 @@ from bundler.lock import Lock, LockedModel
 from bundler.measured import recall
 from bundler.profile import Profile
 from bundler.sources import Access
+from bundler.wheelhouse.locked import LockedRuntime
+from bundler.wheelhouse.targets import Target
+from bundler.wheelhouse.wanted import CARRIED, HOST
 
 OVERHEAD: Final = 1_000
 """A bundle is at most one part in so many larger than its files."""
@@ -43,6 +46,39 @@ class PlannedModel:
 
 
 @dataclass(frozen=True)
+class PlannedTarget:
+    """What one target installs.
+
+    Attributes:
+        target: `cp311-manylinux_2_28_x86_64`.
+        wheels: how many, in how many bytes; 0 where they are not known yet.
+    """
+
+    target: str
+    wheels: int
+    size: int
+
+
+@dataclass(frozen=True)
+class PlannedRuntime:
+    """The programs that travel along.
+
+    Attributes:
+        extras: of this project.
+        targets: for which Pythons and platforms.
+        files: wheels and carried Pythons, each once.
+        size: their bytes together; this project's own wheel, some hundred kilobytes, comes to it.
+        python: `carried`, or `host` where the host must have one of the targets.
+    """
+
+    extras: tuple[str, ...]
+    targets: tuple[PlannedTarget, ...]
+    files: int
+    size: int
+    python: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a build of a lock takes. Sizes in bytes; memory is an estimate, rounded up.
 
@@ -54,6 +90,8 @@ class Plan:
         memory: of the isolated host, while the largest model is loaded and verified.
         gpu_memory: of its GPU; None on a CPU.
         missing: what the lock lacks; it cannot be built before.
+        runtime: the programs that travel along; None where the host has its own.
+        extras: of this project, that the host cannot do without, whoever brings them.
     """
 
     name: str
@@ -70,6 +108,8 @@ class Plan:
     memory: int
     gpu_memory: int | None
     missing: tuple[str, ...]
+    runtime: PlannedRuntime | None
+    extras: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The body of the document `airgap/plan/v1`."""
@@ -81,7 +121,9 @@ def make_plan(profile: Profile, lock: Lock, access: Access) -> Plan:
     unique = {(file.sha256 or path): file.bytes_expected for path, file in _named(lock)}
     size = sum(unique.values())
     bundle = size + size // OVERHEAD + MB
-    hosts = {host for model in lock.models for src in model.sources for host in src.hosts(access)}
+    hosts = {
+        host for model in lock.artifacts for src in model.sources for host in src.hosts(access)
+    }
     return Plan(
         name=lock.name,
         version=lock.version,
@@ -97,6 +139,8 @@ def make_plan(profile: Profile, lock: Lock, access: Access) -> Plan:
         memory=memory.to_load(_loaded(lock)),
         gpu_memory=memory.to_load_on_gpu(_loaded(lock)) if profile.device == "gpu" else None,
         missing=tuple(lock.missing()),
+        runtime=_runtime(lock.runtime) if lock.runtime else None,
+        extras=profile.extras,
     )
 
 
@@ -123,6 +167,24 @@ def _planned(model: LockedModel, access: Access) -> PlannedModel:
     )
 
 
+def _runtime(runtime: LockedRuntime) -> PlannedRuntime:
+    files = {file.path: file for one in runtime.artifacts for file in one.files}
+    return PlannedRuntime(
+        extras=runtime.extras,
+        targets=tuple(
+            PlannedTarget(
+                one.target.name,
+                len(one.wheels),
+                sum(files[wheel].bytes_expected for wheel in one.wheels),
+            )
+            for one in runtime.targets
+        ),
+        files=len(files),
+        size=sum(file.bytes_expected for file in files.values()),
+        python=CARRIED if runtime.interpreters else HOST,
+    )
+
+
 def _loaded(lock: Lock) -> list[tuple[str | None, int]]:
     """Engine and size of every model."""
     return [(model.engine, model.size) for model in lock.models]
@@ -140,6 +202,12 @@ def show_plan(plan: Plan, console: Console) -> None:
         ],
     )
     console.data("")
+    if plan.runtime:
+        console.table(
+            ("RUNTIME", "WHEELS", "SIZE"),
+            [(one.target, str(one.wheels), human_size(one.size)) for one in plan.runtime.targets],
+        )
+        console.data("")
     console.table(("NEEDS", ""), list(_needs(plan)))
     for defect in plan.missing:
         console.warn(f"the lock is incomplete: {defect}")
@@ -155,14 +223,29 @@ def _licence(model: PlannedModel) -> str:
     return ", ".join(marks)
 
 
+def _python(plan: Plan) -> str:
+    """What the host must have before it has the bundle."""
+    if plan.runtime is None:
+        extras = ",".join((*plan.extras, "server"))
+        return f"airgap-bundler[{extras}] installed, with all that it needs: runtime is none"
+    if plan.runtime.python == CARRIED:
+        return "none: the bundle carries it"
+    pythons = sorted({Target.parse(one.target).python for one in plan.runtime.targets})
+    return f"{' or '.join(pythons)}, and nothing else"
+
+
 def _needs(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "hosts to reach", ", ".join(plan.hosts) or "none"
     yield "to download", f"{'at least' if plan.missing else 'about'} {human_size(plan.size)}"
+    if plan.runtime:
+        told = f"{human_size(plan.runtime.size)} in {plan.runtime.files} files, each once"
+        yield "of that, runtime", told
     builder = plan.cache_disk + plan.bundle_disk
     yield "builder's disk", f"{human_size(builder)} (download cache and bundle)"
     yield "bundle", f"{human_size(plan.bundle_disk)} at most"
     yield "isolated host's disk", f"{human_size(plan.host_disk)} (bundle and one copy)"
     yield "isolated host's RAM", f"about {human_size(plan.memory)} (while loading, verified)"
+    yield "isolated host's Python", _python(plan)
     for model in plan.models:
         if model.load_memory is not None:
             took = f"{model.load_seconds} s, {human_size(model.load_memory)} of memory"

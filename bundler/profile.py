@@ -24,6 +24,7 @@ from airgap.yaml_document import Form, YamlDocument, nearest
 from bundler.catalog import CATALOG, ENGINES, entry_for
 from bundler.scan.policy import ScanPolicy, read_policy
 from bundler.sources.reading import REPOSITORY
+from bundler.wheelhouse.wanted import WantedRuntime, extras_for, read_runtime
 
 SCHEMA: Final = 1
 
@@ -41,6 +42,7 @@ KEYS: Final = {
     "expires_after_days": False,
     "scan": False,
     "models": True,
+    "runtime": False,
 }
 """The keys of a profile, and whether each must be there. A new feature is a new key."""
 
@@ -83,6 +85,7 @@ class Profile:
         hash: of the bundle's table, `sha256` or `sha384`.
         expires_after_days: counted from the lock's `created`; None never.
         scan: what becomes of what a scan finds.
+        runtime: the wheels that travel along; None where the host brings its own.
         sha256: of the profile's bytes; the lock names the profile that it was made from by it.
     """
 
@@ -95,6 +98,12 @@ class Profile:
     models: tuple[WantedModel, ...]
     sha256: str
     scan: ScanPolicy = field(default_factory=ScanPolicy)
+    runtime: WantedRuntime | None = None
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """The extras of this project that the isolated host cannot do without."""
+        return extras_for(self.device, self.diarization, {model.role for model in self.models})
 
     @classmethod
     def parse(cls, content: bytes, file: str) -> Profile:
@@ -154,8 +163,10 @@ def _read(document: YamlDocument, values: dict[str, yaml.Node], sha256: str) -> 
         models=_models(document, values.get("models")),
         sha256=sha256,
         scan=_scan(document, values.get("scan")),
+        runtime=_runtime(document, values.get("runtime")),
     )
     _check_speakers(document, values, profile)
+    _check_extras(document, values, profile)
     return profile
 
 
@@ -172,6 +183,10 @@ def _choice(
 
 def _scan(document: YamlDocument, node: yaml.Node | None) -> ScanPolicy:
     return read_policy(document, node) if node else ScanPolicy()
+
+
+def _runtime(document: YamlDocument, node: yaml.Node | None) -> WantedRuntime | None:
+    return read_runtime(document, node) if node else None
 
 
 def _days(document: YamlDocument, node: yaml.Node | None) -> int | None:
@@ -247,3 +262,15 @@ def _check_speakers(document: YamlDocument, values: dict[str, yaml.Node], profil
     if wanted != "none" and not any(roles <= present for roles in DIARIZERS[wanted]):
         needed = ", or ".join(" with ".join(sorted(roles)) for roles in DIARIZERS[wanted])
         document.defect(node, f"'diarization: {wanted}' needs models of {wanted}: {needed}")
+
+
+def _check_extras(document: YamlDocument, values: dict[str, yaml.Node], profile: Profile) -> None:
+    """What travels along must be able to do what the profile promises, on its device alone."""
+    if profile.runtime is None or not profile.runtime.extras:
+        return
+    node, present = values["runtime"], profile.runtime.extras
+    for needed in profile.extras:
+        if needed and needed not in present:
+            document.defect(node, f"'extras': this profile needs '{needed}' as well")
+    if profile.device == "cpu" and "gpu" in present:
+        document.defect(node, "'extras': 'gpu' is of no use with 'device: cpu'")

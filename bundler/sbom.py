@@ -14,6 +14,7 @@ from urllib.parse import quote
 from airgap import __version__, strict_json
 from airgap.manifest import Artifact, Manifest
 from bundler.licences import spdx_id
+from bundler.wheelhouse.names import release_of
 
 _NAMESPACE: Final = uuid.UUID("6f1c2c0e-6d6e-5c47-9a3b-5d3a4c1f7e21")
 """Of our serial numbers (RFC 9562, version 5): any constant of one's own."""
@@ -28,6 +29,8 @@ _TASKS: Final = {
     "emotion": "audio-classification",
 }
 """What a model of each role does, in the words of the hub where it has one."""
+
+_TYPES: Final = {"wheels": "library", "python": "platform"}
 
 
 def sbom(manifest: Manifest) -> bytes:
@@ -70,7 +73,7 @@ def sbom(manifest: Manifest) -> bytes:
 def _component(artifact: Artifact, manifest: Manifest) -> dict[str, Any]:
     task = _TASKS.get(artifact.role)
     component: dict[str, Any] = {
-        "type": "machine-learning-model" if task else "data",
+        "type": "machine-learning-model" if task else _TYPES.get(artifact.role, "data"),
         "bom-ref": _ref(artifact),
         "name": artifact.id,
         "licenses": [{"license": _licence(artifact.licence)}],
@@ -91,6 +94,9 @@ def _component(artifact: Artifact, manifest: Manifest) -> dict[str, Any]:
     if artifact.repository and artifact.commit:
         component["purl"] = _purl(artifact.repository, artifact.commit)
         component["version"] = artifact.commit
+    if release := release_of(artifact, manifest.files_of(artifact)):
+        component["name"], component["version"] = release.name, release.version
+        component["purl"] = f"pkg:pypi/{release.name}@{quote(release.version, safe='')}"
     if task:
         component["modelCard"] = {"modelParameters": {"task": task}}
     return component

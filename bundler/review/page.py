@@ -22,8 +22,12 @@ from bundler.lock import Lock
 from bundler.profile import Profile
 from bundler.review.visible import visible
 from bundler.scan.verdict import Scan
+from bundler.wheelhouse.names import release_of
 
 _FOLDER: Final = Path(__file__).parent
+
+_PROGRAMS: Final = frozenset({"wheels", "python"})
+"""Roles of what is installed, and not loaded by an engine."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,28 @@ class Model:
     size: int
     non_commercial: bool
     loaded: bool | None
+
+
+@dataclass(frozen=True)
+class Program:
+    """A release of wheels, or a carried Python, as the page shows it.
+
+    Attributes:
+        version: of a release; of a Python, the target that it is.
+        files: how many, in how many bytes.
+        commands: what installing it puts on the path.
+        native: how many of its files are libraries or programs of the machine.
+        built: whether the build made it from source.
+    """
+
+    artifact: Artifact
+    name: str
+    version: str
+    files: Sequence[File]
+    size: int
+    commands: Sequence[str]
+    native: int
+    built: bool
 
 
 def review_page(
@@ -65,6 +91,7 @@ def review_page(
         profile=profile,
         title=f"{manifest.name}-{manifest.version}",
         models=_models(manifest, lock),
+        programs=_programs(manifest, scan),
         size=sum(file.size for file in manifest.files if file.artifact),
         count=sum(1 for file in manifest.files if file.artifact),
         scan=scan,
@@ -80,6 +107,8 @@ def _models(manifest: Manifest, lock: Lock) -> list[Model]:
     skipped = {one.subject for one in manifest.dry_load.exempt} if manifest.dry_load else set()
     models = []
     for artifact in manifest.artifacts:
+        if artifact.role in _PROGRAMS:
+            continue
         files = manifest.files_of(artifact)
         is_tried = manifest.dry_load is not None and artifact.id not in skipped
         models.append(
@@ -93,6 +122,30 @@ def _models(manifest: Manifest, lock: Lock) -> list[Model]:
             )
         )
     return models
+
+
+def _programs(manifest: Manifest, scan: Scan | None) -> list[Program]:
+    judged = {one.path: one for one in scan.judged} if scan else {}
+    programs = []
+    for artifact in manifest.artifacts:
+        if artifact.role not in _PROGRAMS:
+            continue
+        files = manifest.files_of(artifact)
+        release = release_of(artifact, files)
+        seen = [judged[file.path] for file in files if file.path in judged]
+        programs.append(
+            Program(
+                artifact,
+                release.name if release else "Python",
+                release.version if release else artifact.id.removeprefix("python-"),
+                files,
+                sum(file.size for file in files),
+                sorted({command for one in seen for command in one.commands}),
+                max((one.native for one in seen), default=0),
+                any(file.path in manifest.built for file in files),
+            )
+        )
+    return programs
 
 
 @cache

@@ -9,5 +9,6 @@ a finding.
 - `zips`, `tars`: archives, and what is inside them
 - `configs`: YAML and JSON: classes to be called, addresses, paths
 - `weights`: safetensors, CTranslate2, NumPy
+- `wheels`, `interpreters`, `elf`: programs that a bundle brings: where they go, what they link to
 - `verdict`: findings and a profile's policy -> refused, or the papers of the build
 """

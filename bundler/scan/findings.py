@@ -47,11 +47,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class Judged:
-    """A file, of which kind it was taken to be, and what is wrong with it."""
+    """A file, of which kind it was taken to be, and what is wrong with it.
+
+    Attributes:
+        commands: of a wheel: the programs that installing it puts on the path.
+        native: of a wheel: how many of its files are libraries or programs of the machine.
+    """
 
     path: str
     kind: str
     findings: tuple[Finding, ...] = ()
+    commands: tuple[str, ...] = ()
+    native: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """For the list of files in `scan.json`."""
+        told: dict[str, Any] = {"path": self.path, "kind": self.kind}
+        if self.kind == "wheel":
+            told |= {"commands": list(self.commands), "native": self.native}
+        return told
 
     def inside(self, outer: str) -> Judged:
         """The same as a member of an archive."""

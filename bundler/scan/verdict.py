@@ -9,11 +9,13 @@ from typing import Final
 
 from airgap import strict_json
 from airgap.console import console
-from airgap.errors import RefusedError
+from airgap.errors import AirgapError, RefusedError
 from airgap.manifest import Check, Exemption
 from bundler.scan.files import judge_file
 from bundler.scan.findings import Finding, Judged, Severity
+from bundler.scan.interpreters import judge_interpreter
 from bundler.scan.policy import ScanPolicy
+from bundler.scan.wheels import judge_wheel
 
 SCHEMA: Final = "airgap/scan/v1"
 CLEAN: Final = "clean"
@@ -39,6 +41,10 @@ class Scan:
     """
 
     judged: tuple[Judged, ...]
+
+    def joined(self, other: Scan) -> Scan:
+        """This and another one, of other files."""
+        return Scan(tuple(sorted((*self.judged, *other.judged), key=lambda one: one.path)))
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -68,6 +74,33 @@ def scan_files(files: Mapping[str, Path]) -> Scan:
         for named, path in sorted(files.items()):
             progress.note(named.rpartition("/")[2])
             judged.append(judge_file(path, named))
+            progress.advance(1)
+    return Scan(tuple(judged))
+
+
+def scan_programs(files: Mapping[str, Path], device: str) -> Scan:
+    """Judge wheels and carried Pythons, which are programs, by their names in the report.
+
+    Args:
+        files: a wheel ends in `.whl`; anything else is an archive of a Python.
+        device: of the host that they are for, `cpu` or `gpu`.
+
+    Raises:
+        AirgapError: one cannot be read.
+    """
+    judged = []
+    with console.progress("scan", len(files), unit="programs") as progress:
+        for named, path in sorted(files.items()):
+            progress.note(named.rpartition("/")[2])
+            try:
+                with path.open("rb") as stream:
+                    judged.append(
+                        judge_wheel(stream, named, device)
+                        if named.endswith(".whl")
+                        else judge_interpreter(stream, named)
+                    )
+            except OSError as error:
+                raise AirgapError(f"cannot read '{path}': {error.strerror}") from error
             progress.advance(1)
     return Scan(tuple(judged))
 
@@ -109,7 +142,7 @@ def report(scan: Scan, verdict: str, exempt: Iterable[Exemption] = ()) -> bytes:
         {
             "schema": SCHEMA,
             "verdict": verdict,
-            "files": [{"path": one.path, "kind": one.kind} for one in scan.judged],
+            "files": [one.as_json() for one in scan.judged],
             "findings": [one.as_json() for one in scan.findings],
             "exempt": [{"subject": one.subject, "reason": one.reason} for one in exempt],
         }

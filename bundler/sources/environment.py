@@ -31,7 +31,7 @@ def access_for(profile: Path, ca_bundle: Path | None = None) -> Access:
 
 def require_libraries(verb: str) -> None:
     """Raise UsageError where the libraries of the `[bundler]` extra are not installed."""
-    needed = ("huggingface_hub", "jinja2", "pypi_simple", "requests")
+    needed = ("huggingface_hub", "jinja2", "packaging", "pypi_simple", "requests", "uv")
     if lacking := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise UsageError(
             f"`airgap {verb}` belongs to the connected side: {', '.join(lacking)} is not installed",

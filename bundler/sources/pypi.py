@@ -15,9 +15,10 @@ import tarfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from airgap.yaml_document import Form
 from bundler.sink import BuilderSideError, Sink
 from bundler.sources import Access
 from bundler.sources.authorities import CA_HINT, authorities_named
+from bundler.wheelhouse.names import project_of
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple
@@ -67,6 +69,7 @@ class Index:
         self._asking = threading.Lock()
         self._releases: dict[str, list[DistributionPackage]] = {}
         self._archives: dict[str, Path] = {}
+        self._others: dict[str, Index] = {}
         self._busy: dict[str, threading.Lock] = {}
 
     @property
@@ -84,6 +87,24 @@ class Index:
         host = urlsplit(self.url).hostname or self.url
         return (host, FILES_HOST) if host == "pypi.org" else (host,)
 
+    def at(self, url: str | None) -> Index:
+        """The index at another address, reached likewise; None is this one."""
+        return self._others.setdefault(url, Index(url)) if url else self
+
+    def pour(self, file: str, access: Access, sink: Sink) -> None:
+        """Pour the wheel or sdist of that very name.
+
+        Raises:
+            AirgapError: the index lacks it, or broke off.
+        """
+        project = project_of(file)
+        listed = self._release(project, lambda _: self._page(project, file))
+        found = [one for one in listed if one.filename == file]
+        if not found:
+            raise AirgapError(f"the index at {urlsplit(self.url).hostname} has no '{file}'")
+        with self._worded(file):
+            access.web.pour(found[0].url, sink)
+
     def archives(self, requirement: str, access: Access) -> Iterator[Path]:
         """The cached archives of a pinned release: its universal wheels, then its sdist.
 
@@ -92,7 +113,7 @@ class Index:
         Raises:
             AirgapError: the index lacks it, gives no SHA-256, or sends other bytes.
         """
-        for package in self._release(requirement):
+        for package in self._release(requirement, self._listed):
             with self._one_at_a_time(package.filename):
                 if package.filename not in self._archives:
                     self._archives[package.filename] = self._archive(package, access)
@@ -101,17 +122,24 @@ class Index:
     def _one_at_a_time(self, what: str) -> threading.Lock:
         return self._busy.setdefault(what, threading.Lock())  # one step, so no two locks
 
-    def _release(self, requirement: str) -> list[DistributionPackage]:
-        """The archives of a release that may be asked, as the index lists them; asked once."""
-        with self._one_at_a_time(requirement):
-            if requirement not in self._releases:
-                self._releases[requirement] = self._listed(requirement)
-        return self._releases[requirement]
+    def _release(
+        self, wanted: str, listed: Callable[[str], list[DistributionPackage]]
+    ) -> list[DistributionPackage]:
+        """What the index lists of a project or a release, asked once."""
+        with self._one_at_a_time(wanted):
+            if wanted not in self._releases:
+                self._releases[wanted] = listed(wanted)
+        return self._releases[wanted]
+
+    def _page(self, project: str, wanted: str) -> list[DistributionPackage]:
+        """Every archive of a project, asked for the sake of what is wanted."""
+        with self._client() as client, self._translated(wanted):
+            return client.get_project_page(project, timeout=TIMEOUT).packages
 
     def _listed(self, requirement: str) -> list[DistributionPackage]:
+        """The archives of a release that may be asked for a file."""
         project, _, version = requirement.partition("==")
-        with self._client() as client, self._translated(requirement):
-            packages = client.get_project_page(project, timeout=TIMEOUT).packages
+        packages = self._page(project, requirement)
         release = [package for package in packages if package.version == version]
         universal = [package for package in release if package.filename.endswith("-none-any.whl")]
         sdists = [package for package in release if package.package_type == "sdist"]
@@ -137,6 +165,11 @@ class Index:
                 lambda sink: access.web.pour(package.url, sink),
             )
 
+    @cached_property
+    def _authorities(self) -> str | bool:
+        """The certificates to trust; pip is asked once."""
+        return authorities_named() or _configured_by_pip("cert") or True
+
     def _client(self) -> PyPISimple:
         try:
             from pypi_simple import PyPISimple  # noqa: PLC0415 - heavy, and of the connected side
@@ -146,7 +179,7 @@ class Index:
                 hint="pip install 'airgap-bundler[bundler]'",
             ) from error
         client = PyPISimple(self.url)
-        client.s.verify = authorities_named() or _configured_by_pip("cert") or True
+        client.s.verify = self._authorities
         return client
 
     @contextmanager

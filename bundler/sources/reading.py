@@ -9,12 +9,13 @@ import yaml
 
 from airgap.paths import path_defect
 from airgap.yaml_document import Form, YamlDocument, nearest
-from bundler.sources import Source
+from bundler.sources import Source, wheels
 from bundler.sources.https import Https
 from bundler.sources.huggingface import HuggingFace
 from bundler.sources.local import Local
 from bundler.sources.pypi import REQUIREMENT, Member, Pypi
 from bundler.sources.s3 import S3
+from bundler.sources.wheels import Wheels
 
 REPOSITORY: Final = Form(
     # "--" is what the hub's cache puts between ORG and NAME.
@@ -38,6 +39,7 @@ def read_source(document: YamlDocument, node: yaml.Node) -> Source:
         "https": _https,
         "s3": _s3,
         "local": _local,
+        "wheels": _wheels,
     }
     pairs = list(document.pairs(node, "a source"))
     kind = str(pairs[0][0].value) if pairs else ""
@@ -83,6 +85,13 @@ def _s3(document: YamlDocument, node: yaml.Node) -> Source:
 def _local(document: YamlDocument, node: yaml.Node) -> Source:
     values = document.mapping(node, {"local": True}, "a source")
     return Local(document.text(values["local"], "a folder"))
+
+
+def _wheels(document: YamlDocument, node: yaml.Node) -> Source:
+    values = document.mapping(node, {"wheels": True}, "a source")
+    if getattr(values["wheels"], "value", None) == wheels.PYPI:
+        return Wheels()
+    return Wheels(document.text(values["wheels"], "an index", ADDRESS) or None)
 
 
 def _pypi(document: YamlDocument, node: yaml.Node) -> Source:

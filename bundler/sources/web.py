@@ -77,6 +77,28 @@ class Web:
 
         transfer(without_secrets(make()), opened, sink, self.patience)
 
+    def part(self, url: str, start: int | None, length: int) -> tuple[bytes, int]:
+        """A part of the file at an address, and the size of the whole.
+
+        Args:
+            url: `http` or `https`.
+            start: its first byte; None asks for the last `length` bytes.
+            length: of the part, at most; in bytes.
+
+        Raises:
+            AirgapError: the server cannot be reached, says no, or sends no parts.
+        """
+        span = f"-{length}" if start is None else f"{start}-{start + length - 1}"
+        wanted = {"Accept-Encoding": "identity", "Range": f"bytes={span}"}
+        with self._get(url, wanted) as response:
+            host, said = host_of(response.url), response.headers.get("Content-Range", "")
+            found = _RANGE.fullmatch(said)
+            if response.status_code != _PARTIAL or found is None or found[2] == "*":
+                raise StatusError(f"{host} sends no parts of a file", response.status_code)
+            if int(found[1]) != (max(0, int(found[2]) - length) if start is None else start):
+                raise AirgapError(f"asked {host} for bytes {span}, it sends '{said[:60]}'")
+            return response.raw.read(length), int(found[2])
+
     @contextmanager
     def _get(self, url: str, headers: Mapping[str, str]) -> Iterator[Response]:
         import requests  # noqa: PLC0415 - heavy, and of the connected side

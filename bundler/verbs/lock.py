@@ -31,17 +31,26 @@ def lock(
         int | None,
         typer.Option(min=1, metavar="N", help="The sequence number, instead of the next one."),
     ] = None,
+    runtime_only: Annotated[
+        bool,
+        typer.Option(
+            "--runtime-only",
+            help="Resolve the wheels of the runtime anew, and leave the models as they are locked.",
+        ),
+    ] = False,
     ca_bundle: CaBundle = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Pin every file of a profile's models: commit, size and SHA-256, beside the profile.
+    """Pin every file of a profile's models and runtime, by size and SHA-256, beside the profile.
 
-    Asks the hub (HF_ENDPOINT, HF_TOKEN). Where nothing changed, the lock stays as it is.
+    Asks the hub (HF_ENDPOINT, HF_TOKEN) for models, and the package index (PIP_INDEX_URL) for the
+    wheels that the isolated host will install. Where nothing changed, the lock stays as it is.
 
     \b
     Examples:
       airgap lock ./my-profile.yaml
+      airgap lock ./my-profile.yaml --runtime-only
     """
     console.configure(as_json=json, quiet=quiet)
     from airgap import limits
@@ -62,7 +71,12 @@ def lock(
     if place.exists():
         previous = Lock.parse(read_bounded(place, limits.LOCK_FILE, "a lock"), str(place))
     locked = lock_profile(
-        wanted, previous, access_for(path, ca_bundle), version=version, sequence=sequence
+        wanted,
+        previous,
+        access_for(path, ca_bundle),
+        version=version,
+        sequence=sequence,
+        runtime_only=runtime_only,
     )
     written = locked.lock != previous
     if written:

@@ -30,7 +30,8 @@ def scan(
     """Judge model files: what would run code, reach out or escape when they are loaded.
 
     Nothing is loaded, unpickled or extracted. Dangers are refused with exit code 3; cautions are
-    told. A build does the same to every file, and `scan` in a profile says what may pass.
+    told. A build does the same to every file, and `scan` in a profile says what may pass. Wheels
+    are judged as programs for a host without a GPU.
 
     \b
     Examples:
@@ -38,9 +39,19 @@ def scan(
       airgap scan ./speaker-model --json
     """
     console.configure(as_json=json, quiet=quiet)
-    from bundler.scan.verdict import CAUTIONS, CLEAN, SCHEMA, UnsafeError, scan_files
+    from bundler.scan.verdict import (
+        CAUTIONS,
+        CLEAN,
+        SCHEMA,
+        UnsafeError,
+        scan_files,
+        scan_programs,
+    )
 
-    found = scan_files(_files(paths))
+    files = _files(paths)
+    wheels = {named: path for named, path in files.items() if named.endswith(".whl")}
+    models = {named: path for named, path in files.items() if named not in wheels}
+    found = scan_files(models).joined(scan_programs(wheels, "cpu"))
     verdict = "dangers" if found.dangers else CAUTIONS if found.findings else CLEAN
     for finding in found.findings:
         console.data(f"{finding.severity}  {finding.place}  [{finding.rule}]")
@@ -62,7 +73,7 @@ def _document(schema: str, found: Scan, verdict: str) -> None:
         schema,
         {
             "verdict": verdict,
-            "files": [{"path": one.path, "kind": one.kind} for one in found.judged],
+            "files": [one.as_json() for one in found.judged],
             "findings": [one.as_json() for one in found.findings],
         },
     )

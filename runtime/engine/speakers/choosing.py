@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from airgap.errors import UsageError
-from airgap.manifest import Artifact, Manifest
+
+if TYPE_CHECKING:
+    from airgap.manifest import Artifact, Manifest
 
 PROMISE: Final = "diarization_enabled"
 """The feature of a manifest that says that speakers can be told apart."""
@@ -55,6 +56,8 @@ class BackEnd:
     @property
     def installed(self) -> bool:
         """Whether this host has its library; it is not imported."""
+        from importlib.util import find_spec  # `airgap --help` has no use for it
+
         try:
             return find_spec(self.library) is not None
         except ModuleNotFoundError:  # the package around it

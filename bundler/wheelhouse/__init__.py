@@ -1,0 +1,13 @@
+"""The wheels of a runtime: what the isolated host installs, resolved and pinned on this side.
+
+- `targets`: for which Python and platform
+- `wanted`: the profile's key `runtime`
+- `locked`: the lock's key `runtime`
+- `resolving`: which releases a target needs, by uv
+- `pinning`: profile -> the lock's part, with sizes and licences
+- `names`: names of wheels, and of the releases that they are of
+- `metadata`: what a wheel says about itself
+- `own`: the wheel of this very project
+- `programs`: what the build adds to the tree: that wheel, and the requirements of each target
+- `complete`: whether a target has everything that its wheels ask for
+"""

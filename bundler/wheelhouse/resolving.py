@@ -1,0 +1,180 @@
+"""Which releases a target needs, by uv: for another Python and another machine than this one, too.
+
+pip asks the builder's own interpreter about environment markers whatever `--platform` says
+(https://github.com/pypa/pip/issues/11664), so it would pin an arm64 host what an x86-64 one needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from packaging.tags import Tag
+
+from airgap.digest import is_sha256
+from airgap.errors import AirgapError, UsageError
+from bundler.wheelhouse.names import WHEEL, WheelName
+from bundler.wheelhouse.targets import Target
+
+LONGEST: Final = 900
+"""Seconds for one target; a slow line and three hundred projects need a tenth."""
+
+SHOWN: Final = 12
+"""Lines of the resolver's story that an error shows."""
+
+_PROJECT: Final = "airgap-bundler"
+_LOCK: Final = "pylock.toml"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A wheel that a target needs.
+
+    Attributes:
+        file: its name.
+        url: where the index has it.
+        sha256: as the index gives it.
+        size: in bytes, where the index tells it.
+    """
+
+    file: str
+    url: str
+    sha256: str
+    size: int | None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be resolved, for whichever target.
+
+    Attributes:
+        wheel: of this project.
+        extras: of this project.
+        index: the address of the index; it may hold a password.
+        indexes: projects that are taken from an index of their own: name and address.
+    """
+
+    wheel: Path
+    extras: Sequence[str]
+    index: str
+    indexes: Sequence[tuple[str, str]] = ()
+
+
+def resolve(wish: Wish, targets: Sequence[Target]) -> Iterator[tuple[Target, tuple[Found, ...]]]:
+    """What each target installs beside this project's own wheel: wheels alone, sorted by name.
+
+    Raises:
+        AirgapError: there is no such set of wheels; the resolver's reasons.
+        UsageError: the resolver is not installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="airgap-resolve.") as name:
+        folder = Path(name)
+        (folder / "pyproject.toml").write_text(_project(wish), encoding="utf-8")
+        for target in targets:
+            _run(wish, target, folder)
+            yield target, _read((folder / _LOCK).read_bytes(), target)
+
+
+def _project(wish: Wish) -> str:
+    """A project that depends on ours: uv reads which project is from which index there."""
+    names = {address: f"index-{n}" for n, (_, address) in enumerate(wish.indexes)}
+    ours = f"{_PROJECT}[{','.join(wish.extras)}] @ {wish.wheel.resolve().as_uri()}"
+    depends = [ours, *(project for project, _ in wish.indexes)]
+    lines = [
+        "[project]",
+        'name = "isolated-host"',
+        'version = "0"',
+        'requires-python = ">=3.11"',
+        f"dependencies = {json.dumps(depends)}",  # a list of strings is the same in TOML
+    ]
+    if wish.indexes:
+        lines.append("[tool.uv.sources]")
+    lines += [
+        f"{json.dumps(project)} = {{ index = {json.dumps(names[address])} }}"
+        for project, address in wish.indexes
+    ]
+    for address, index in names.items():
+        lines += ["[[tool.uv.index]]", f"name = {json.dumps(index)}"]
+        lines += [f"url = {json.dumps(address)}", "explicit = true"]
+    return "\n".join(lines) + "\n"
+
+
+def _run(wish: Wish, target: Target, folder: Path) -> None:
+    """Let uv write pylock.toml (PEP 751) for one target."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header"]
+    command += ["--only-binary", ":all:", "--python-version", target.python]
+    command += ["--python-platform", target.resolver_platform]
+    command += ["--format", _LOCK, "--output-file", _LOCK, "pyproject.toml"]
+    # What this user set for uv is not what the profile says. The address may hold a password,
+    # and arguments can be seen in `ps`.
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("UV_")}
+    chosen = {"UV_DEFAULT_INDEX": wish.index, "UV_CACHE_DIR": str(folder / "cache")}
+    (folder / _LOCK).unlink(missing_ok=True)  # an old one would be preferred
+    try:
+        done = subprocess.run(  # noqa: S603 - the resolver; the words are of a checked profile
+            command,
+            cwd=folder,
+            env={**inherited, **chosen, "UV_NO_PROGRESS": "1", "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=LONGEST,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AirgapError(
+            f"the wheels for {target.name} were not resolved within {LONGEST} seconds"
+        ) from error
+    if "No module named uv" in done.stderr:
+        raise UsageError(
+            "wheels are resolved by uv, which is not installed",
+            hint="pip install 'airgap-bundler[bundler]'",
+        )
+    if done.returncode:
+        raise _unresolved(target, done.stderr)
+
+
+def _unresolved(target: Target, story: str) -> AirgapError:
+    lines = [line.rstrip() for line in story.splitlines() if line.strip()]
+    told = "\n".join(f"  {line}" for line in lines[-SHOWN:])
+    return AirgapError(
+        f"there are no wheels of everything for {target.name}:\n{told}",
+        hint="another Python, a newer platform or fewer extras in the profile; what is published "
+        "only as source is not taken",
+    )
+
+
+def _read(content: bytes, target: Target) -> tuple[Found, ...]:
+    """The wheels of a pylock.toml: one of each package, but of our own."""
+    try:
+        packages = tomllib.loads(content.decode())["packages"]
+        ranks = target.ranks()
+        found = [_found(one, ranks) for one in packages if one["name"] != _PROJECT]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise AirgapError(f"the resolver's answer for {target.name} is not understood") from error
+    return tuple(sorted(found, key=lambda one: one.file))
+
+
+def _found(package: dict[str, Any], ranks: Mapping[Tag, int]) -> Found:
+    """The wheel of a package that fits best: where several do, all are listed."""
+    wheels = [_wheel(one) for one in package["wheels"]]
+    return min(wheels, key=lambda one: (WheelName.parse(one.file).rank(ranks), one.file))
+
+
+def _wheel(entry: dict[str, Any]) -> Found:
+    address = str(entry["url"])
+    file = unquote(urlsplit(address).path.rpartition("/")[2])
+    sha256 = str(entry["hashes"]["sha256"])
+    if not WHEEL.fits(file) or not is_sha256(sha256):
+        raise ValueError(file)
+    size = entry.get("size")
+    return Found(file, address, sha256, size if isinstance(size, int) else None)
