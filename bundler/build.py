@@ -155,9 +155,7 @@ def _packed(
     kit = make_kit(manifest, opened)
     with _private_folder(out, title) as folder:
         path = folder / f"{title}{volume_names.WHOLE}"
-        statement, bundle = _write(
-            path, manifest, opened, profile.hash, each=shape.each, kit=kit
-        )
+        statement, bundle = _write(path, manifest, opened, profile.hash, each=shape.each, kit=kit)
         envelope = _check_and_sign(bundle, manifest, contents, signers)
         if shape.recovery_percent is not None:
             console.say("making recovery data")

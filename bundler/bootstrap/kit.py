@@ -23,12 +23,11 @@ from airgap.pack import Opener
 from airgap.statement import BOOTSTRAP, BOOTSTRAP_SUMS
 from bundler.wheelhouse.metadata import read_metadata
 from bundler.wheelhouse.names import normalised
+from bundler.wheelhouse.own import PROJECT
+from bundler.wheelhouse.resolving import INSTALLER
 from bundler.wheelhouse.targets import Target
 
 SCRIPT: Final = Path(__file__).parent / BOOTSTRAP
-
-_OURS: Final = "airgap-bundler"
-_INSTALLER: Final = "pip"
 
 _REQUIREMENTS: Final = re.compile(r"wheels/requirements-(.+)\.txt")
 _PINNED: Final = re.compile(r"([a-z0-9-]+)(?:\[[^]]*\])?(==\S+ --hash=sha256:([0-9a-f]{64}))")
@@ -126,7 +125,7 @@ class _Pinned:
     def needed(self, opened: Opener) -> set[str]:
         """The base install, and pip: what they require, and what that requires."""
         needed: set[str] = set()
-        wanted = [_OURS, _INSTALLER]
+        wanted = [PROJECT, INSTALLER]
         while wanted:
             name = wanted.pop()
             if name in needed:

@@ -108,9 +108,11 @@ def closure(*wanted: str) -> Iterator[str]:
             if (name, extra) in seen:
                 continue
             seen.add((name, extra))
-            for needed in map(Requirement, metadata.requires(name) or ()):
-                if needed.marker is None or needed.marker.evaluate({"extra": extra}):
-                    todo.append(needed)
+            todo += [
+                needed
+                for needed in map(Requirement, metadata.requires(name) or ())
+                if needed.marker is None or needed.marker.evaluate({"extra": extra})
+            ]
     yield from sorted({name for name, _ in seen} - {"airgap-bundler"})
 
 
@@ -153,7 +155,7 @@ def carried_python() -> bytes:
     return packed.getvalue()
 
 
-# --- a bundle with them, delivered, and the officer's key -------------------------------------------
+# --- a bundle with them, delivered, and the officer's key ---------------------------------------
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def plain(delivery) -> Delivery:
     return delivery()
 
 
-# --- a host with next to nothing ---------------------------------------------------------------------
+# --- a host with next to nothing ----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -313,7 +315,7 @@ def altered(path: Path, at: int = -100) -> None:
     path.write_bytes(content)
 
 
-# --- the way there ------------------------------------------------------------------------------------
+# --- the way there ------------------------------------------------------------------------------
 
 
 def test_the_page_leads_from_a_bare_host_to_the_transcript(plain, bare):
@@ -343,7 +345,7 @@ def test_the_same_with_the_bundles_own_python(delivery, bare):
     assert runs.stdout.strip() == str(host.home / "airgap/python")
 
 
-# --- and what stops it --------------------------------------------------------------------------------
+# --- and what stops it --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -361,7 +363,7 @@ def test_the_same_with_the_bundles_own_python(delivery, bare):
     ],
 )
 def test_what_was_altered_is_refused_before_anything_of_it_runs(
-    plain, bare, strace, tmp_path, victim, at, stops
+    plain, bare, strace, tmp_path, *, victim, at, stops
 ):
     host = bare(plain, "python3")
     for path in host.medium.glob(victim):
@@ -392,6 +394,11 @@ def test_what_was_altered_is_refused_before_anything_of_it_runs(
 
 def said(done) -> str:
     return done.stderr.strip()
+
+
+def stand_in(tool: str, does: str) -> str:
+    """Lines of a shell that put another program in a tool's place; $P is the PATH."""
+    return f"rm $P/{tool}; printf '#!%s/sh\\n%s\\n' $P '{does}' >$P/{tool}; chmod +x $P/{tool}"
 
 
 RUN = "sh bootstrap.sh --key ~/officer.pub --to ~/airgap"
@@ -457,28 +464,26 @@ def test_a_link_on_the_medium_is_refused(plain, bare):
         ("rm $P/python3", 1, "and no python3", "or ask for a bundle that carries one"),
         ("mkdir ~/airgap", 1, "is there already", "give another folder"),
         (
-            "rm $P/openssl; printf '#!%s/sh\\necho OpenSSL 1.0.2k\\n' $P >$P/openssl; "
-            "chmod +x $P/openssl",
+            stand_in("openssl", "echo OpenSSL 1.0.2k"),
             1,
             "expected OpenSSL 1.1.1 or newer, found OpenSSL 1.0.2k",
             "install a newer openssl",
         ),
         (
-            "rm $P/uname; printf '#!%s/sh\\n[ $1 = -m ] && echo riscv64 || echo Linux\\n' $P "
-            ">$P/uname; chmod +x $P/uname",
+            stand_in("uname", "[ $1 = -m ] && echo riscv64 || echo Linux"),
             1,
             "found riscv64",
             "install such a Python",
         ),
         (
-            "rm $P/df; printf '#!%s/sh\\necho x; echo x 1 1 100 1 x\\n' $P >$P/df; chmod +x $P/df",
+            stand_in("df", "echo x; echo x 1 1 100 1 x"),
             1,
             "has 100 KiB free",
             "free some space",
         ),
     ],
 )
-def test_what_the_host_lacks_is_named_with_what_to_do(plain, bare, breaks, code, message, hint):
+def test_what_the_host_lacks_is_named_with_what_to_do(plain, bare, *, breaks, code, message, hint):
     host = bare(plain, "python3")
     done = host.run(f"P={host.path}; {breaks}; {RUN}")
     assert done.returncode == code, done.stderr
