@@ -21,7 +21,7 @@ LIMIT: Final = 1 << 16
 
 SCRIPT: Final = Path(__file__).parent / "survey.sh"
 
-_FIRST: Final = "airgap survey: 1"
+_FIRST: Final = "survey: airgap 1"
 _KIB: Final = 1024
 
 

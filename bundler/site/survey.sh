@@ -6,7 +6,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 one() { read -r line <"$1" && echo "$line"; } 2>/dev/null # the first line of a file
 row() { printf '%s: %s\n' "$1" "${2:-unknown}"; }
 
-row 'airgap survey' 1
+row survey 'airgap 1'
 row clock "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 row system "$(uname -s) $(uname -r)"
 row distribution "$(. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME")"

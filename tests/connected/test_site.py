@@ -20,7 +20,7 @@ GIB = 1 << 30
 TARGETS = ("cp311-manylinux_2_28_aarch64", "cp311-manylinux_2_28_x86_64")
 NEEDS = Needs(TARGETS, False, 2 * GIB, 1 * GIB, None, datetime(2026, 1, 1, tzinfo=UTC))
 PAGE = """\
-airgap survey: 1
+survey: airgap 1
 clock: 2026-06-01T10:00:00Z
 system: Linux 5.14.0-427.el9.x86_64
 distribution: Rocky Linux 9.4
@@ -110,7 +110,7 @@ def test_a_page_is_read(site):
     assert site.namespaces is True
 
 
-@pytest.mark.parametrize("text", ["", "airgap survey: 2\n", "<html>", "\x00\x1b[2J"])
+@pytest.mark.parametrize("text", ["", "survey: airgap 2\n", "<html>", "\x00\x1b[2J"])
 def test_what_is_no_page_is_refused(page, text):
     with pytest.raises(UsageError, match=r"is no page of survey\.sh") as caught:
         read_site(page(text))
