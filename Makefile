@@ -7,6 +7,9 @@ DEMO ?= demo
 # What is typed below is then what a user types: `airgap`, not a path to it.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
+# On all cores, a file at a time: what tests of one file share is made once.
+PYTEST = python -m pytest --numprocesses auto --dist loadfile
+
 PIP = python -m pip --disable-pip-version-check --quiet
 # Every byte is pinned by hash; what is built (this project, one sdist) uses the locked setuptools.
 INSTALL = $(PIP) install --require-hashes --no-build-isolation --use-pep517
@@ -38,8 +41,8 @@ demo: $(VENV)/installed-ship
 test: $(VENV)/installed-dev
 	airgap fetch demo
 	airgap fetch tests/data/profiles/base.yaml
-	python -m pytest -m "not heavy and not speakers"
-	python -m pytest -m "heavy and not speakers"
+	$(PYTEST) -m "not heavy and not speakers"
+	$(PYTEST) -m "heavy and not speakers"
 
 # torch, NeMo and pyannote want an environment of their own.
 test-speakers:
@@ -48,7 +51,7 @@ test-speakers:
 speakers: $(VENV)/installed-speakers
 	airgap fetch demo
 	airgap fetch tests/data/profiles/voices.yaml
-	AIRGAP_SPEAKERS=1 python -m pytest -m speakers
+	AIRGAP_SPEAKERS=1 $(PYTEST) -m speakers
 
 check: $(VENV)/installed-dev
 	ruff check

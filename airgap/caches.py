@@ -101,7 +101,7 @@ def key(name: str, digests: Iterable[str]) -> str:
         name: of the bundle.
         digests: SHA-256 of each file of a model that its lock names.
     """
-    import hashlib  # OpenSSL takes milliseconds, and every `airgap --help` comes by
+    import hashlib  # noqa: PLC0415 - OpenSSL takes 5 ms, and every `airgap --help` comes by
 
     content = "".join(f"{digest}\n" for digest in sorted(set(digests)))
     return f"airgap-{name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

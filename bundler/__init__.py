@@ -2,7 +2,8 @@
 
 - `profile`: YAML -> Profile, what is wanted
 - `catalog`: the models that have a name
-- `lock`: YAML <-> Lock, which bytes
+- `lock`, `locked_model`: YAML <-> Lock, which bytes
+- `wheelhouse`: the wheels that travel with the models
 - `locking`: Profile -> Lock, resolved against the hub
 - `plan`: what a build would take, without a network
 - `sources`: where bytes can come from, one file a source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from airgap import __version__
+from bundler.wheelhouse.own import own_wheel
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -210,6 +212,39 @@ def test_the_wheel_carries_profiles_and_types_and_no_tests(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     ours = {"airgap", "bundler", "profiles", "runtime"}
     assert tops == {*ours, f"airgap_bundler-{__version__}.dist-info"}
+
+
+@pytest.mark.heavy
+def test_the_wheel_that_travels_is_the_published_one(wheel: Path) -> None:
+    ours = own_wheel()
+    with zipfile.ZipFile(wheel) as built, zipfile.ZipFile(io.BytesIO(ours.content)) as made:
+        own_papers = {
+            f"airgap_bundler-{__version__}.dist-info/{one}" for one in ("WHEEL", "RECORD")
+        }
+        contents, expected = (
+            {name: one.read(name) for name in one.namelist() if name not in own_papers}
+            for one in (made, built)
+        )
+    metadata = f"airgap_bundler-{__version__}.dist-info/METADATA"
+    assert contents.pop(metadata).startswith(b"Metadata-Version")  # of the last installation
+    expected.pop(metadata)
+    assert contents == expected
+
+
+@pytest.mark.heavy
+def test_an_altered_installation_does_not_travel(base_install: Path) -> None:
+    python = base_install.with_name("python")
+    (module,) = base_install.parent.parent.glob("lib/python*/site-packages/runtime/standing.py")
+    program = "from bundler.wheelhouse.own import own_wheel; print(own_wheel().sha256)"
+    first = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    original = module.read_bytes()
+    try:
+        module.write_bytes(original + b"# altered")
+        done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
+    finally:
+        module.write_bytes(original)
+    assert "1 installed files are not what was installed: runtime/standing.py" in done.stderr
 
 
 @pytest.mark.heavy

@@ -6,6 +6,7 @@ import posixpath
 import tarfile
 import zlib
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import IO, Final
 
 from airgap.limits import MIB
@@ -90,9 +91,8 @@ def _is_plain(link: str) -> bool:
     return ".." not in parts[next((n for n, one in enumerate(parts) if one != ".."), 0) :]
 
 
-def _parents(path: str) -> Iterator[str]:
-    while path := posixpath.dirname(path):
-        yield path
+def _parents(path: str) -> list[str]:
+    return [str(parent) for parent in PurePosixPath(path).parents]
 
 
 def _target(member: tarfile.TarInfo) -> str | None:

@@ -14,7 +14,8 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, distribution
+from functools import cache
+from importlib.metadata import Distribution, PackagePath, distributions
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +55,7 @@ class OwnWheel:
         return hashlib.sha256(self.content).hexdigest()
 
 
+@cache
 def own_wheel() -> OwnWheel:
     """The wheel of the version that runs.
 
@@ -71,12 +73,11 @@ def own_wheel() -> OwnWheel:
 
 def _installed() -> Distribution:
     again = "pip install again what you run: pip install --editable . in a clone"
-    try:
-        installed = distribution(PROJECT)
-    except PackageNotFoundError as error:
-        raise UsageError(
-            f"'{PROJECT}' is not installed, so it cannot travel", hint=again
-        ) from error
+    # Beside its code a clone has an .egg-info, which an installer left there and nobody renews.
+    found = [one for one in distributions(name=PROJECT) if _info_files(one)]
+    if not found:
+        raise UsageError(f"'{PROJECT}' is not installed, so it cannot travel", hint=again)
+    installed = found[0]
     if installed.version != __version__:
         raise UsageError(
             f"'{PROJECT}' is installed as {installed.version}, and its code is {__version__}",
@@ -119,17 +120,22 @@ def _holds(recorded: PackagePath, content: bytes | None) -> bool:
 
 
 def _papers(installed: Distribution) -> dict[str, bytes]:
-    found = {
-        "/".join(one.parts[1:]): one
-        for one in installed.files or ()
-        if one.parts[0].endswith(".dist-info")
-    }
+    found = _info_files(installed)
     if lacking := [name for name in _PAPERS if name not in found]:
         raise UsageError(
             f"the installation of '{PROJECT}' lacks {', '.join(lacking)}",
             hint=f"pip install --force-reinstall {PROJECT}=={__version__}",
         )
     return {name: found[name].read_binary() for name in _PAPERS}
+
+
+def _info_files(installed: Distribution) -> dict[str, PackagePath]:
+    """The files of its .dist-info, by their paths in it."""
+    return {
+        "/".join(one.parts[1:]): one
+        for one in installed.files or ()
+        if one.parts[0].endswith(".dist-info")
+    }
 
 
 def _record(files: Mapping[str, bytes]) -> bytes:

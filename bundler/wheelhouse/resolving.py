@@ -114,7 +114,9 @@ def _project(wish: Wish) -> str:
 def _run(wish: Wish, target: Target, folder: Path) -> None:
     """Let uv write pylock.toml (PEP 751) for one target."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header"]
-    command += ["--only-binary", ":all:", "--python-version", target.python]
+    # The interpreter that it has, lest it looks for one of the target's version and starts each.
+    command += ["--python", sys.executable, "--python-version", target.python]
+    command += ["--only-binary", ":all:"]
     command += ["--python-platform", target.resolver_platform]
     command += ["--format", _LOCK, "--output-file", _LOCK, "pyproject.toml"]
     # What this user set for uv is not what the profile says. The address may hold a password,

@@ -83,7 +83,9 @@ class WantedRuntime:
 def read_runtime(document: YamlDocument, node: yaml.Node) -> WantedRuntime | None:
     """The profile's key `runtime`; defects go where `document` collects them."""
     if isinstance(node, yaml.ScalarNode):
-        document.choice(node, (NONE,), "'runtime'")
+        if node.value != NONE:
+            expected = f"expected {NONE}, or what shall travel (extras, pythons, platforms)"
+            document.defect(node, f"'runtime': {expected}, found '{node.value}'")
         return None
     values = document.mapping(node, KEYS, "'runtime'")
     python = values.get("python")

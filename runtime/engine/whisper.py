@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from airgap.errors import AirgapError, UsageError
 from runtime.engine.audio import SAMPLE_RATE, Samples
 from runtime.engine.features import BlockwiseFeatures
 from runtime.engine.hardware import Hardware
+from runtime.engine.library_errors import library_errors
 from runtime.engine.options import HOTWORD_TOKENS, TranscribeOptions, check_options
 from runtime.engine.transcript import Segment, Transcript, Word
 from runtime.engine.whisper_files import check_files
@@ -128,7 +128,7 @@ class WhisperEngine:
     def _loaded(
         cls, name: str, hardware: Hardware, place: str, files: dict[str, Any] | None = None
     ) -> WhisperEngine:
-        with _engine_errors(f"model '{name}' cannot be loaded"):
+        with library_errors(f"model '{name}' cannot be loaded"):
             model = WhisperModel(
                 place,
                 device=hardware.device,
@@ -188,7 +188,7 @@ class WhisperEngine:
             AirgapError: the engine failed; also from the segments.
         """
         self._check(samples, options)
-        with _engine_errors(f"transcription by model '{self.name}' failed"):
+        with library_errors(f"transcription by model '{self.name}' failed"):
             raw, info = self._model.transcribe(
                 samples,
                 language=options.language,
@@ -229,7 +229,7 @@ class WhisperEngine:
 
     def _segments(self, raw: Iterator[Any], duration: float) -> Iterator[Segment]:
         while True:
-            with _engine_errors(f"transcription by model '{self.name}' failed"):
+            with library_errors(f"transcription by model '{self.name}' failed"):
                 segment = next(raw, None)
             if segment is None:
                 return
@@ -244,17 +244,6 @@ class _GivenAway:
 
     def read(self) -> bytes:
         return self._files.pop(self._name)
-
-
-@contextmanager
-def _engine_errors(what: str) -> Iterator[None]:
-    """Whatever the engine raises, as ours: its libraries have no common root and promise none."""
-    try:
-        yield
-    except MemoryError as error:
-        raise AirgapError(f"{what}: not enough memory") from error
-    except Exception as error:
-        raise AirgapError(f"{what}: {str(error) or type(error).__name__}") from error
 
 
 def _check_features(name: str, model: WhisperModel) -> None:

@@ -1,9 +1,11 @@
-"""What a verb that listens does before it answers anyone: its socket, its key, its network."""
+"""A verb that listens: its options, and what it does before it answers anyone."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from airgap.console import console
 
@@ -12,6 +14,18 @@ if TYPE_CHECKING:
 
     from runtime.server.keys import Keys
     from runtime.server.tls import Certificate
+
+Address = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")]
+Port = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535)]
+Chain = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Certificate chain, PEM.", show_default=False)
+]
+ChainKey = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Its key, PEM.", show_default=False)
+]
+Anonymous = Annotated[
+    bool, typer.Option("--allow-anonymous", help="Listen beyond this host without API keys.")
+]
 
 
 def keys(root: Path) -> Keys:

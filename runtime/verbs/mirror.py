@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from airgap.verbs import options
+from runtime.verbs import doors
 
 
 def register(app: typer.Typer) -> None:
@@ -24,22 +24,11 @@ def mirror(
             show_default=False,
         ),
     ] = None,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535)] = 8001,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Certificate chain, PEM.", show_default=False),
-    ] = None,
-    tls_key: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Its key, PEM.", show_default=False),
-    ] = None,
-    allow_anonymous: Annotated[
-        bool,
-        typer.Option("--allow-anonymous", help="Listen beyond this host without API keys."),
-    ] = False,
+    host: doors.Address = "127.0.0.1",
+    port: doors.Port = 8001,
+    tls_cert: doors.Chain = None,
+    tls_key: doors.ChainKey = None,
+    allow_anonymous: doors.Anonymous = False,
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Do not leave the network.")
     ] = False,
@@ -62,7 +51,6 @@ def mirror(
     from airgap import places
     from runtime import generation
     from runtime.server.listener import shown
-    from runtime.verbs import doors
 
     doors.refuse_half_a_pair(tls_cert, tls_key)
     place = places.isolated_root(root)

@@ -39,10 +39,8 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535)] = 8000,
+    host: doors.Address = "127.0.0.1",
+    port: doors.Port = 8000,
     bundle: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Name of the mounted bundle, where there are several."),
@@ -81,18 +79,9 @@ def serve(
             help="Load the bundle's emotion models, for requests that ask how it sounds.",
         ),
     ] = False,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Certificate chain, PEM.", show_default=False),
-    ] = None,
-    tls_key: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Its key, PEM.", show_default=False),
-    ] = None,
-    allow_anonymous: Annotated[
-        bool,
-        typer.Option("--allow-anonymous", help="Listen beyond this host without API keys."),
-    ] = False,
+    tls_cert: doors.Chain = None,
+    tls_key: doors.ChainKey = None,
+    allow_anonymous: doors.Anonymous = False,
     behind_proxy: Annotated[
         str | None,
         typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -66,16 +67,19 @@ class Reply:
 
 def ranged(reply: Reply, headers: Any) -> Reply:
     """The reply to a request with a Range, as RFC 9110 has it."""
-    asked = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))
+    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", headers.get("Range", ""))
     if not asked or reply.status != 200 or not reply.ranged:
         return reply
     if headers.get("If-Range", reply.headers.get("ETag")) != reply.headers.get("ETag"):
         return reply
-    start, size = int(asked[1]), len(reply.body)
+    size = len(reply.body)
+    start = int(asked[1]) if asked[1] else max(0, size - int(asked[2]))
+    end = min(int(asked[2]) + 1, size) if asked[1] and asked[2] else size
     if start >= size:
         return replace(reply, status=416, body=b"")
-    span = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
-    return replace(reply, status=206, body=reply.body[start:], headers={**reply.headers, **span})
+    span = {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
+    body = reply.body[start:end]
+    return replace(reply, status=206, body=body, headers={**reply.headers, **span})
 
 
 def next_of(served: Any, otherwise: Reply) -> Reply:
@@ -305,6 +309,38 @@ def wheel(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def installable(
+    release: str,
+    requires: tuple[str, ...] = (),
+    tag: str = "py3-none-any",
+    files: dict[str, bytes] | None = None,
+    **fields: str,
+) -> tuple[str, bytes]:
+    """The name and the bytes of a wheel that pip would install; `fields` go into METADATA."""
+    name, _, version = release.partition("==")
+    top = f"{name.replace('-', '_')}-{version}"
+    lines = [f"{key.replace('_', '-')}: {value}" for key, value in fields.items()]
+    lines += [f"Requires-Dist: {one}" for one in requires]
+    head = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n"
+    members = {
+        **(files or {f"{name.replace('-', '_')}/__init__.py": b""}),
+        f"{top}.dist-info/METADATA": (head + "".join(f"{one}\n" for one in lines)).encode(),
+        f"{top}.dist-info/WHEEL": f"Wheel-Version: 1.0\nTag: {tag}\n".encode(),
+    }
+    members[f"{top}.dist-info/RECORD"] = record(members, f"{top}.dist-info/RECORD")
+    return f"{top}-{tag}.whl", wheel(members)
+
+
+def record(members: dict[str, bytes], itself: str) -> bytes:
+    """RECORD of a wheel's members."""
+    digests = {
+        path: base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        for path, content in members.items()
+    }
+    lines = [f"{path},sha256={digest},{len(members[path])}\n" for path, digest in digests.items()]
+    return "".join([*lines, f"{itself},,\n"]).encode()
+
+
 def sdist(top: str, members: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
@@ -414,15 +450,16 @@ def make_lock() -> MakeLock:
     return make
 
 
-WARD = """\
+PROFILE = """\
 profile: 1
-name: ward
+name: n
 description: A model
 device: cpu
 diarization: none
 models:
 - asr: o/m
 """
+WARD = PROFILE.replace("name: n\n", "name: ward\n")
 
 
 @pytest.fixture
@@ -463,6 +500,7 @@ class Kit:
     """What test files need of this one, which they cannot import."""
 
     COMMIT = COMMIT
+    PROFILE = PROFILE
     WARD = WARD
     GOOD_TOKEN = GOOD_TOKEN
     WHISPER = WHISPER
@@ -475,6 +513,8 @@ class Kit:
     sha256 = staticmethod(sha256)
     git_blob = staticmethod(git_blob)
     wheel = staticmethod(wheel)
+    installable = staticmethod(installable)
+    record = staticmethod(record)
     sdist = staticmethod(sdist)
 
 

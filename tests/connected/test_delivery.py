@@ -32,15 +32,6 @@ from bundler.sources import Access
 from bundler.sources.local import Local
 
 MIB = 1 << 20
-PROFILE = """\
-profile: 1
-name: n
-description: A model
-device: cpu
-diarization: none
-models:
-- asr: o/m
-"""
 CONTENT = random.Random(7).randbytes(5_500_000)  # noqa: S311 - no secret
 NAME = "n-1.0.0.tar.zst"
 
@@ -52,7 +43,7 @@ def make(tmp_path: Path, access: Access, kit: Any) -> Callable[..., Built]:
     def make(shape: Shape = WHOLE, out: str = "out") -> Built:
         (tmp_path / "model").mkdir(exist_ok=True)
         (tmp_path / "model" / "tokens.txt").write_bytes(CONTENT)
-        profile = Profile.parse(PROFILE.encode(), "p.yaml")
+        profile = Profile.parse(kit.PROFILE.encode(), "p.yaml")
         file = LockedFile("tokens.txt", len(CONTENT), kit.sha256(CONTENT))
         model = LockedModel(
             *("o--m", "asr", "faster-whisper", "o/m", kit.COMMIT, "MIT", False),

@@ -33,16 +33,6 @@ from bundler.sources.s3 import S3
 
 HOSTS = ("hub.test", "web.test", "index.test", "s3.test")
 
-PROFILE = """\
-profile: 1
-name: n
-description: A model
-device: cpu
-diarization: none
-models:
-- asr: o/m
-"""
-
 
 class Authority:
     """Issues certificates, as the proxy's own."""
@@ -175,7 +165,7 @@ def profile(tmp_path: Path, hub: Any, web: Any, index: Any, kit: Any) -> Path:
     hub.repositories["o/m"] = kit.HubRepository({"model.bin": CONTENT})
     web.files |= {"model.bin": CONTENT, "o/model.bin": CONTENT}
     index.add("tiny", "tiny-1.0-py3-none-any.whl", kit.wheel({"data/model.bin": CONTENT}))
-    (tmp_path / "n.yaml").write_text(PROFILE)
+    (tmp_path / "n.yaml").write_text(kit.PROFILE)
     return tmp_path / "n.yaml"
 
 

@@ -32,16 +32,6 @@ from bundler.scan.verdict import UnsafeError
 from bundler.sources import Access
 from bundler.sources.local import Local
 
-PROFILE = """\
-profile: 1
-name: n
-description: A model
-device: cpu
-diarization: none
-models:
-- asr: o/m
-"""
-
 WAIVER = """\
 scan:
   waive:
@@ -70,7 +60,7 @@ def make(tmp_path: Path, access: Access, kit: Any) -> Make:
         for path, content in files.items():
             (tmp_path / "model").mkdir(exist_ok=True)
             (tmp_path / "model" / path).write_bytes(content)
-        profile = Profile.parse((PROFILE + policy).encode(), "p.yaml")
+        profile = Profile.parse((kit.PROFILE + policy).encode(), "p.yaml")
         locked = tuple(
             LockedFile(path, len(content), kit.sha256(content)) for path, content in files.items()
         )
@@ -188,9 +178,9 @@ def test_a_role_that_is_not_there_cannot_be_skipped(make: Make, tmp_path: Path) 
         ("scan:\n  waive:\n  - {model: m, file: f, rule: r, reason: ''}\n", "found nothing"),
     ],
 )
-def test_a_policy_that_is_none(text: str, said: str) -> None:
+def test_a_policy_that_is_none(text: str, said: str, kit: Any) -> None:
     with pytest.raises(UsageError) as caught:
-        Profile.parse((PROFILE + text).encode(), "p.yaml")
+        Profile.parse((kit.PROFILE + text).encode(), "p.yaml")
     assert said in caught.value.message
     assert caught.value.message.startswith("p.yaml:")
 
@@ -320,9 +310,8 @@ def test_a_plan_shows_what_loading_took_here(
 ) -> None:
     access.cache.root.mkdir(exist_ok=True)
     lock = make_lock({"a.nemo": b"x"})
-    assert (
-        make_plan(Profile.parse(PROFILE.encode(), "p"), lock, access).models[0].load_memory is None
-    )
+    profile = Profile.parse(kit.PROFILE.encode(), "p")
+    assert make_plan(profile, lock, access).models[0].load_memory is None
     measured.remember(access.cache, "m", lay_out(lock), measured.Measured(1.5, 300_000_000))
-    (model,) = make_plan(Profile.parse(PROFILE.encode(), "p"), lock, access).models
+    (model,) = make_plan(profile, lock, access).models
     assert (model.load_seconds, model.load_memory) == (1.5, 300_000_000)

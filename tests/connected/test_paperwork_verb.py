@@ -22,16 +22,6 @@ from bundler.profile import Profile
 from bundler.sources import Access
 from bundler.sources.local import Local
 
-PROFILE = b"""\
-profile: 1
-name: n
-description: A model
-device: cpu
-diarization: none
-models:
-- asr: o/m
-"""
-
 
 @pytest.fixture
 def signed(tmp_path: Path, access: Access, kit: Any) -> Callable[[str], Path]:
@@ -42,7 +32,7 @@ def signed(tmp_path: Path, access: Access, kit: Any) -> Callable[[str], Path]:
     (tmp_path / "model/config.json").write_bytes(b"{}")
 
     def built(folder: str) -> Path:
-        profile = Profile.parse(PROFILE, "p.yaml")
+        profile = Profile.parse(kit.PROFILE.encode(), "p.yaml")
         file = LockedFile("config.json", 2, kit.sha256(b"{}"))
         model = LockedModel(
             *("o--m", "asr", "faster-whisper", "o/m", kit.COMMIT, "MIT", False),

@@ -204,6 +204,16 @@ def write_bundle(
     return path
 
 
+@pytest.fixture
+def reachable(tmp_path: Path) -> Path:
+    """This test's folder, to which another user can walk: pytest's are private."""
+    for folder in (tmp_path, *tmp_path.parents):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & 0o005 != 0o005:
+            folder.chmod(mode | 0o055)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def alice() -> Person:
     return Person.new("alice")

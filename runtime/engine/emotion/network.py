@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Model
 
 from airgap.errors import AirgapError
 from runtime.engine.audio import SAMPLE_RATE
+from runtime.engine.library_errors import library_errors
 
 SAFETENSORS: Final = "model.safetensors"
 PICKLE: Final = "pytorch_model.bin"
@@ -84,7 +84,7 @@ def load_network(name: str, files: MutableMapping[str, bytes], device: str) -> N
             those of the network that its configuration describes.
     """
     _check_files(name, files)
-    with _library_errors(f"model '{name}' cannot be read"):
+    with library_errors(f"model '{name}' cannot be read"):
         described = _object(name, files, CONFIGURATION)
         labels = _labels(name, described)
         extractor = Wav2Vec2FeatureExtractor.from_dict(_object(name, files, EXTRACTOR))
@@ -209,16 +209,3 @@ def _unfit(name: str, why: str) -> AirgapError:
         f"model '{name}' cannot tell emotions: {why}",
         hint="name another repository or revision in the profile, and build the bundle again",
     )
-
-
-@contextmanager
-def _library_errors(what: str) -> Iterator[None]:
-    """Whatever the libraries raise, as ours: they have no common root and promise none."""
-    try:
-        yield
-    except AirgapError:
-        raise
-    except MemoryError as error:
-        raise AirgapError(f"{what}: not enough memory") from error
-    except Exception as error:
-        raise AirgapError(f"{what}: {str(error) or type(error).__name__}") from error

@@ -56,7 +56,7 @@ class BackEnd:
     @property
     def installed(self) -> bool:
         """Whether this host has its library; it is not imported."""
-        from importlib.util import find_spec  # `airgap --help` has no use for it
+        from importlib.util import find_spec  # noqa: PLC0415 - `airgap --help` has no use for it
 
         try:
             return find_spec(self.library) is not None

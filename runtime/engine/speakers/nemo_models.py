@@ -23,6 +23,7 @@ from airgap.limits import MIB
 from runtime import torchaudio_cpu
 from runtime.engine.audio import SAMPLE_RATE
 from runtime.engine.hardware import Hardware
+from runtime.engine.library_errors import library_errors
 from runtime.engine.speakers.checkpoints import weights_only
 
 CONFIG: Final = "model_config.yaml"
@@ -167,16 +168,9 @@ def without_bars(module: str) -> Any:
 
 @contextmanager
 def nemo_errors(what: str) -> Iterator[None]:
-    """Whatever NeMo raises, as ours: it raises anything, from four libraries, and promises none."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    except AirgapError:
-        raise
-    except MemoryError as error:
-        raise AirgapError(f"{what}: not enough memory") from error
-    except Exception as error:
-        raise AirgapError(f"{what}: {str(error) or type(error).__name__}") from error
+    """`library_errors` without the warnings that NeMo gives by the dozen."""
+    with library_errors(what), warnings.catch_warnings(action="ignore"):
+        yield
 
 
 def _silence(logger: Any) -> None:
