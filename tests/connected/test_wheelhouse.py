@@ -83,6 +83,7 @@ def published(index: Any, whisper: Any, kit: Any) -> Any:
                 License="The MIT License",
             )
     add("setuptools==80.0")
+    add("pip==26.3")  # which installs them
     add("x86-only==1.0")
     index.publish = add
     return index
