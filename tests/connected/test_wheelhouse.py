@@ -291,7 +291,7 @@ def test_a_plan_counts_the_runtime(everywhere: Lock, access: Access) -> None:
     files = {file.path: file.size for one in everywhere.runtime.releases for file in one.files}
     assert plan.runtime.files == len(files) == 15
     assert plan.runtime.size == sum(size or 0 for size in files.values())
-    assert {one.wheels for one in plan.runtime.targets} == {9, 10, 11}
+    assert {one.wheels for one in plan.runtime.targets} == {10, 11, 12}
     assert plan.hosts == ("127.0.0.1",)
 
 
