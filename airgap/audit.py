@@ -45,6 +45,8 @@ Event = Literal[
     "mount",
     "rollback",
     "unmount",
+    "update",
+    "runtime",
     "gc",
     "recheck",
     "repair",

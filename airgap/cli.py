@@ -21,7 +21,7 @@ COMMANDS = "airgap.commands"
 """The entry-point group through which each side adds its verbs."""
 
 CONNECTED = frozenset(
-    {"plan", "lock", "fetch", "scan", "build", "paperwork", "split", "carry", "diff"}
+    {"survey", "plan", "lock", "fetch", "scan", "build", "paperwork", "split", "carry", "diff"}
 )
 """Verbs that are missing where the connected side is not installed."""
 
@@ -38,10 +38,21 @@ class Verbs(TyperGroup):
     """The verbs in the order of the data's path; a missing side's verb says where it belongs."""
 
     order = (
-        *("plan", "lock", "fetch", "scan", "keygen", "build", "paperwork", "split", "carry"),
+        *(
+            "survey",
+            "plan",
+            "lock",
+            "fetch",
+            "scan",
+            "keygen",
+            "build",
+            "paperwork",
+            "split",
+            "carry",
+        ),
         *("diff", "cache", "inspect", "verify", "sign", "repair"),
-        *("trust", "mount", "status", "doctor", "list", "rollback", "unmount", "gc"),
-        *("transcribe", "serve", "mirror", "apikey", "audit"),
+        *("trust", "mount", "runtime", "update", "status", "doctor", "list", "rollback"),
+        *("unmount", "gc", "transcribe", "serve", "mirror", "apikey", "audit"),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:

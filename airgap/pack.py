@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, Protocol
@@ -45,6 +45,8 @@ def write_bundle(
     open_file: Opener,
     algorithm: str,
     advance: Advance = quietly,
+    *,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Statement:
     """Write a whole, unsigned bundle.
 
@@ -55,6 +57,7 @@ def write_bundle(
             back, not here.
         algorithm: the hash of table, frames and manifest.
         advance: told the plain bytes that are done.
+        beside: files beside the bundle that are signed for as well, by their subject's name.
 
     Returns:
         The statement, which the head now holds without any signature.
@@ -82,6 +85,7 @@ def write_bundle(
             "manifest.json": frames.digest(content, algorithm).hex(),
             "payload": payload.hexdigest(),
             "table": frames.digest(table_bytes, algorithm).hex(),
+            **{name: frames.digest(one, algorithm).hex() for name, one in (beside or {}).items()},
         },
         name=manifest.name,
         version=manifest.version,

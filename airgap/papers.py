@@ -12,13 +12,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from airgap import checksums, limits, recovery, signature_files, tar, volume_names, volumes
+from airgap import (
+    bootstrap_text,
+    checksums,
+    limits,
+    recovery,
+    signature_files,
+    tar,
+    volume_names,
+    volumes,
+)
 from airgap.archive import read_head
 from airgap.console import console
 from airgap.digest import sha256_file
 from airgap.envelope import Envelope
 from airgap.files import read_bounded, write_whole
 from airgap.signers_text import STATEMENT, UNNAMED, Signed, signature_file, signers_text
+from airgap.statement import BOOTSTRAP, Statement
 from airgap.volume_names import Files
 
 SIGNERS: Final = "SIGNERS.txt"
@@ -58,6 +68,8 @@ def write(bundle: Path, names: Mapping[str, str], signed: Mapping[str, bytes]) -
     others = tuple(signature_files.found(folder, (one.key_id for one in envelope.signatures)))
     text = signers_text(Signed(files.name, envelope, known, others, files.is_split))
     write_whole(folder / SIGNERS, text.encode())
+    if _has_bootstrap(envelope):
+        write_whole(folder / bootstrap_text.PAGE, bootstrap_text.bootstrap_text(envelope).encode())
     write_whole(folder / checksums.FILE, _sums(files, envelope).encode())
 
 
@@ -65,16 +77,34 @@ def made_from_head(envelope: Envelope) -> Iterator[str]:
     """The names of the papers that `write` makes of a head alone."""
     yield STATEMENT
     yield from map(signature_file, envelope.signatures)
+    if _has_bootstrap(envelope):
+        yield bootstrap_text.PAGE
     yield from (SIGNERS, checksums.FILE)
+
+
+def _has_bootstrap(envelope: Envelope) -> bool:
+    return BOOTSTRAP in Statement.parse(envelope.statement).subjects
 
 
 def _delivered(files: Files, envelope: Envelope) -> Iterator[str]:
     """The names of the bundle, its recovery data and its papers, SHA256SUMS apart."""
     folder = files.first.parent
-    names = {*COPIES, *made_from_head(envelope), *signature_files.all_names(folder)}
+    names = {*COPIES, BOOTSTRAP, *made_from_head(envelope), *signature_files.all_names(folder)}
+    yield from (f"{path.parent.name}/{path.name}" for path in bootstrap_files(folder))
     yield from (path.name for path in files.volumes.values() or (files.first,))
     yield from (path.name for path in recovery.files_beside(files))
     yield from (name for name in names - {checksums.FILE} if (folder / name).is_file())
+
+
+def bootstrap_files(folder: Path) -> list[Path]:
+    """The files of the folder `bootstrap` among a bundle's papers, by name."""
+    inner = folder / bootstrap_text.FOLDER
+    return sorted(path for path in inner.iterdir() if is_plain(path)) if inner.is_dir() else []
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a paper is one to be handed on: a regular file, not hidden."""
+    return not path.name.startswith(".") and not path.is_symlink() and path.is_file()
 
 
 def _sums(files: Files, envelope: Envelope) -> str:

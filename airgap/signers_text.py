@@ -85,7 +85,7 @@ Put the public key's file that you trust in place of KEY.pub. This prints its nu
 
 1. What was signed is {STATEMENT}, in the DSSE encoding:
 
-  printf '{_preamble(signed)}' | cat - {STATEMENT} > statement.pae
+  printf '{preamble(signed.envelope)}' | cat - {STATEMENT} > statement.pae
 
 2. Each signature:
 
@@ -137,6 +137,11 @@ def algorithm(signature: Signature) -> str:
             return keys.ECDSA_P384
 
 
+def preamble(envelope: Envelope) -> str:
+    """What stands before a statement in the encoding that is signed, for `printf`."""
+    return f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(envelope.statement)} "
+
+
 def _joined(signed: Signed) -> str:
     """The shell's words that join the volumes on a pipe."""
     return f"cat {signed.file}.???"
@@ -162,10 +167,6 @@ def _rows(signed: Signed) -> str:
         for one in signed.envelope.signatures
     ]
     return _lines(rows) or "  nobody yet: no host accepts it"
-
-
-def _preamble(signed: Signed) -> str:
-    return f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(signed.envelope.statement)} "
 
 
 def _other_tools(signed: Signed) -> str:
@@ -218,7 +219,7 @@ Microsoft's documentation, and not run on Windows by those who wrote this tool.
 
 1. What was signed:
 
-  $head = [Text.Encoding]::ASCII.GetBytes('{_preamble(signed)}')
+  $head = [Text.Encoding]::ASCII.GetBytes('{preamble(signed.envelope)}')
   $body = [IO.File]::ReadAllBytes("$PWD\\{STATEMENT}")
   [IO.File]::WriteAllBytes("$PWD\\statement.pae", [byte[]]($head + $body))
 

@@ -20,7 +20,11 @@ STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "urn:airgap-bundler:bundle:v1"
 
 REQUIRED_SUBJECTS: Final = ("manifest.json", "payload", "table")
-SUBJECTS: Final = frozenset({*REQUIRED_SUBJECTS, "bootstrap.sh", "bootstrap/SHA256SUMS"})
+BOOTSTRAP: Final = "bootstrap.sh"
+BOOTSTRAP_SUMS: Final = "bootstrap/SHA256SUMS"
+"""What lies beside a bundle with a runtime, for hosts that have no airgap yet."""
+
+SUBJECTS: Final = frozenset({*REQUIRED_SUBJECTS, BOOTSTRAP, BOOTSTRAP_SUMS})
 
 
 @dataclass(frozen=True)

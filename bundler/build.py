@@ -27,6 +27,7 @@ from airgap.manifest import File, Manifest
 from airgap.signing import PrivateKey
 from airgap.statement import Statement
 from bundler import delta, layout
+from bundler.bootstrap.kit import Kit, make_kit, write_kit
 from bundler.compose import Checks, Contents, compose, model_files, whole_tree
 from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
@@ -150,14 +151,16 @@ def _packed(
     """Pack, check, sign, and only then give the folder its name."""
     title = f"{manifest.name}-{manifest.version}"
     target = out / title
+    opened = _opener(contents)
+    kit = make_kit(manifest, opened)
     with _private_folder(out, title) as folder:
-        statement, bundle = _write(
-            folder / f"{title}{volume_names.WHOLE}", manifest, contents, profile.hash, shape.each
-        )
+        path = folder / f"{title}{volume_names.WHOLE}"
+        statement, bundle = _write(path, manifest, opened, profile.hash, each=shape.each, kit=kit)
         envelope = _check_and_sign(bundle, manifest, contents, signers)
         if shape.recovery_percent is not None:
             console.say("making recovery data")
             recovery.make(volume_names.locate(bundle), shape.recovery_percent)
+        write_kit(kit, folder, opened)
         _write_papers(bundle, envelope, manifest, contents, signers)
         folder.rename(target)
         sync_folder(out)
@@ -184,20 +187,31 @@ def _check_models(
     return Checks(verdict, dry_load(tree, contents, skipped, access.cache))
 
 
-def _write(
-    bundle: Path, manifest: Manifest, contents: Contents, algorithm: str, each: int | None
-) -> tuple[Statement, Path]:
-    """Write the bundle, unsigned; returns what it states, and the file with its head."""
-
+def _opener(contents: Contents) -> pack.Opener:
     def opened(file: File) -> IO[bytes]:
         content = contents[file.path]
         return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
+    return opened
+
+
+def _write(
+    bundle: Path,
+    manifest: Manifest,
+    opened: pack.Opener,
+    algorithm: str,
+    *,
+    each: int | None,
+    kit: Kit,
+) -> tuple[Statement, Path]:
+    """Write the bundle, unsigned; returns what it states, and the file with its head."""
     total = sum(file.size for file in manifest.carried)
     _check_space(bundle.parent, total)
     try:
         with writing(bundle, each) as stream, console.progress("pack", total) as bar:
-            statement = pack.write_bundle(stream, manifest, opened, algorithm, bar.advance)
+            statement = pack.write_bundle(
+                stream, manifest, opened, algorithm, bar.advance, beside=kit.signed
+            )
     except OSError as error:
         raise AirgapError(
             f"cannot write the bundle in '{bundle.parent.parent}': {error.strerror}",

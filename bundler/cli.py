@@ -15,10 +15,11 @@ from bundler.verbs import (
     plan,
     scan,
     split,
+    survey,
 )
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs in the order of the data's path."""
-    for verb in (plan, lock, fetch, scan, build, paperwork, split, carry, diff, cache):
+    for verb in (survey, plan, lock, fetch, scan, build, paperwork, split, carry, diff, cache):
         verb.register(app)

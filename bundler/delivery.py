@@ -88,14 +88,14 @@ def deliver(
     ]
     target = folder / shipment.title
     with _private_folder(folder, shipment, renew=renew) as staging:
-        wanted = {one.name for one in pieces} | {path.name for path in carried}
+        wanted = {one.name for one in pieces} | {shipment.name_of(path) for path in carried}
         _sweep(staging, shipment.files.name, wanted)
         total = sum(one.end - one.start for one in pieces)
         with console.progress("copy", total) as bar:
             for piece in pieces:
                 _fill(staging / piece.name, shipment.bundle.source, piece, bar.advance)
         for path in carried:
-            _copy(path, staging / path.name)
+            _copy(path, _place(staging, shipment.name_of(path)))
         if recovery_percent is not None:
             console.say("making recovery data")
             recovery.make(volume_names.locate(staging / pieces[0].name), recovery_percent)
@@ -119,7 +119,8 @@ def needed(shipment: Shipment, folder: Path) -> int:
     there = 0
     for place in (folder / shipment.title, _staging(folder, shipment.title)):
         if place.is_dir():
-            there += sum(path.stat().st_size for path in place.iterdir())
+            lying = (*place.iterdir(), *papers.bootstrap_files(place))
+            there += sum(path.stat().st_size for path in lying)
     return max(0, shipment.bundle.end + sum(paths) - there)
 
 
@@ -228,6 +229,18 @@ def _write_at(descriptor: int, content: bytes, at: int) -> None:
         view, at = view[count:], at + count
 
 
+def _place(staging: Path, name: str) -> Path:
+    """Where a paper goes; its folder is made, and is never a link that lies on the medium."""
+    path = staging / name
+    path.parent.mkdir(exist_ok=True)
+    if path.parent.is_symlink():
+        raise AirgapError(
+            f"'{path.parent}' is a link: what is written there would lie elsewhere",
+            hint=f"look at it, then: rm '{path.parent}'",
+        )
+    return path
+
+
 def _copy(path: Path, to: Path) -> None:
     """Copy a paper, whose size is its own."""
     with volumes.opened_files(Files(path.name, path.parent, {})) as source:
@@ -240,7 +253,8 @@ def _read_back(shipment: Shipment, staging: Path, pieces: Sequence[Piece]) -> No
     names = {index: staging / one.name for index, one in enumerate(pieces, start=1)}
     is_split = pieces[0].name != shipment.files.name
     files = Files(shipment.files.name, staging, names if is_split else {})
-    others = [path for path in staging.iterdir() if path not in names.values()]
+    lying = (*staging.iterdir(), *papers.bootstrap_files(staging))
+    others = [path for path in lying if path not in names.values() and not path.is_dir()]
     before = [sha256_file(path) for path in others]
     for path in (*names.values(), *others):
         _forget(path)

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
 
-from airgap import limits, papers, signature_files, tar, volume_names, volumes
+from airgap import frames, limits, papers, signature_files, tar, volume_names, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
+from airgap.bootstrap_text import FOLDER
 from airgap.console import console
 from airgap.errors import AirgapError, DamagedError
 from airgap.files import write_whole
 from airgap.keys import PublicKey
-from airgap.statement import Statement
+from airgap.manifest import File
+from airgap.statement import BOOTSTRAP, Statement
+from bundler.bootstrap.kit import make_kit, write_kit
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,16 @@ def remake(bundle: Path, known: Iterable[PublicKey], names: Mapping[str, str]) -
         DamagedError: the bundle is not what was signed; nothing is written.
         AirgapError: a paper cannot be written.
     """
-    with volumes.opened(bundle) as source:
+    folder = volume_names.locate(bundle).first.parent
+    with volumes.opened(bundle) as source, TemporaryDirectory(dir=folder, prefix=".kit.") as spool:
         envelope = read_head(source)
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
-        copies = _read_copies(opened)
-    folder = volume_names.locate(bundle).first.parent
+        copies = _read_copies(opened, Path(spool))
+        kit = _remade_kit(opened, Path(spool), folder)
     for name, content in copies.items():
         write_whole(folder / name, content)
     papers.write(bundle, names, {})
-    made = (*copies, *papers.made_from_head(envelope))
+    made = (*copies, *kit, *papers.made_from_head(envelope))
     return Remade(made, *_judged(folder, opened, known))
 
 
@@ -70,8 +76,12 @@ def check(remade: Remade, bundle: Path) -> None:
         )
 
 
-def _read_copies(opened: OpenBundle) -> dict[str, bytes]:
-    """The papers of the tree that lie beside a bundle as well; every byte is checked."""
+def _read_copies(opened: OpenBundle, spool: Path) -> dict[str, bytes]:
+    """The papers of the tree that lie beside a bundle as well; every byte is checked.
+
+    What a bootstrap is made of goes to the folder `spool`, named by digest.
+    """
+    has_kit = BOOTSTRAP in opened.statement.subjects
     copies = {tar.MANIFEST: opened.manifest.to_bytes()}
     for file in opened.manifest.carried:
         if file.path in papers.COPIES and file.size > limits.PAPER:
@@ -84,7 +94,35 @@ def _read_copies(opened: OpenBundle) -> dict[str, bytes]:
         for file, pieces in opened.contents(bar.advance):
             if file.path in papers.COPIES:
                 copies[file.path] = b"".join(pieces)
+            elif has_kit and file.path.startswith("wheels/"):
+                with (spool / file.sha256).open("wb") as stream:
+                    stream.writelines(pieces)
     return copies
+
+
+def _remade_kit(opened: OpenBundle, spool: Path, folder: Path) -> tuple[str, ...]:
+    """Make the bootstrap anew, where the bundle holds all of it and this version makes the same.
+
+    Returns:
+        What of it was signed; nothing where the bundle has none, or it stays as it lies there.
+    """
+    statement = opened.statement
+    if BOOTSTRAP not in statement.subjects:
+        return ()
+    if statement.base:
+        console.warn(f"{FOLDER}/ stays as it is: a delta does not hold every wheel of it")
+        return ()
+
+    def content(file: File) -> IO[bytes]:
+        return (spool / file.sha256).open("rb")
+
+    kit = make_kit(opened.manifest, content)
+    made = {name: frames.digest(one, statement.hash).hex() for name, one in kit.signed.items()}
+    if not made.items() <= statement.subjects.items():
+        console.warn(f"{FOLDER}/ and {BOOTSTRAP} stay as they are: another version made them")
+        return ()
+    write_kit(kit, folder, content)
+    return tuple(kit.signed)
 
 
 def _judged(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from airgap import volume_names, volumes
+from airgap import papers, volume_names, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.statement import Statement
 from airgap.volume_names import Files, volume_name
@@ -35,6 +35,10 @@ class Shipment:
     def title(self) -> str:
         """`NAME-VERSION`."""
         return self.bundle.statement.title
+
+    def name_of(self, paper: Path) -> str:
+        """The name of one of the papers, below the bundle's folder."""
+        return str(paper.relative_to(self.files.first.parent.resolve()))
 
     def pieces(self, each: int | None) -> list[Piece]:
         """The files of a copy with volumes of `each` bytes; None leaves the bundle cut as it is."""
@@ -71,14 +75,13 @@ def opened(bundle: Path, also: Sequence[Path]) -> Iterator[Shipment]:
         folder = files.first.parent.resolve()
         beside: tuple[Path, ...] = ()
         if folder.name == opened_.statement.title:
-            beside = tuple(sorted(path for path in folder.iterdir() if _is_paper(path, files)))
+            alone = sorted(path for path in folder.iterdir() if _is_paper(path, files))
+            beside = (*alone, *papers.bootstrap_files(folder))
         yield Shipment(files, opened_, beside)
 
 
 def _is_paper(path: Path, files: Files) -> bool:
-    if path.name.startswith(".") or path.is_symlink() or not path.is_file():
-        return False
-    return not is_of_bundle(path.name, files.name)
+    return papers.is_plain(path) and not is_of_bundle(path.name, files.name)
 
 
 def is_of_bundle(name: str, bundle: str) -> bool:

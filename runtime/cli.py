@@ -12,16 +12,18 @@ from runtime.verbs import (
     mirror,
     mount,
     rollback,
+    runtime,
     serve,
     status,
     transcribe,
     unmount,
+    update,
 )
 from runtime.verbs import list as list_verb
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    everyday = (mount, status, doctor, list_verb, cache, rollback, unmount, gc)
+    everyday = (mount, update, status, doctor, list_verb, cache, rollback, unmount, gc, runtime)
     for verb in (*everyday, transcribe, serve, mirror, apikey):
         verb.register(app)

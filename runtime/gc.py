@@ -17,7 +17,8 @@ from typing import Final
 
 from airgap.digest import is_sha256
 from airgap.errors import AirgapError
-from runtime import generation, lineage
+from runtime import environments, generation, lineage
+from runtime.environments import RUNTIMES
 from runtime.folders import Folder
 from runtime.generation import GENERATIONS, MOUNTS
 from runtime.store import BLOBS, STAGING
@@ -33,6 +34,7 @@ class Garbage:
     Attributes:
         generations: (bundle name, number), each locked against being used meanwhile.
         in_use: those that would go, and that a running process holds.
+        runtimes: by name, linked by no generation that stays.
         leftovers: paths below the root of what commands that were killed left.
         blobs: by SHA-256, linked by no generation that stays.
         size: bytes on the disk that are freed by all of it.
@@ -40,6 +42,7 @@ class Garbage:
 
     generations: list[tuple[str, int]] = field(default_factory=list)
     in_use: list[tuple[str, int]] = field(default_factory=list)
+    runtimes: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     blobs: list[str] = field(default_factory=list)
     size: int = 0
@@ -47,14 +50,15 @@ class Garbage:
     @property
     def anything(self) -> bool:
         """Whether there is something to remove."""
-        return bool(self.generations or self.leftovers or self.blobs)
+        return bool(self.generations or self.runtimes or self.leftovers or self.blobs)
 
     @property
     def paths(self) -> list[str]:
-        """Leftovers and generations, below the root."""
-        return self.leftovers + [
+        """Leftovers, generations and runtimes, below the root: what links goes before it."""
+        generations = [
             f"{MOUNTS}/{name}/{GENERATIONS}/{number:06}" for name, number in self.generations
         ]
+        return [*self.leftovers, *generations, *(f"{RUNTIMES}/{one}" for one in self.runtimes)]
 
 
 @contextmanager
@@ -68,14 +72,21 @@ def found(root: Folder, keep: int = KEPT) -> Iterator[Garbage]:
     Raises:
         DamagedError: what is current does not tell what came before it.
     """
-    garbage, wanted = Garbage(), set[str]()
+    garbage, wanted, linked = Garbage(), set[str](), set[str]()
     with root.inside(MOUNTS) as mounts, ExitStack() as taken:
         garbage.leftovers += [f"{MOUNTS}/{left}" for left in lineage.leftovers(mounts)]
         for name in mounts.names():
             if not name.startswith("."):
-                wanted |= _look_at(mounts, name, keep, garbage, taken)
+                blobs, runtimes = _look_at(mounts, name, keep, garbage, taken)
+                wanted |= blobs
+                linked |= runtimes
         with root.inside(STAGING) as staging:
             garbage.leftovers += [f"{STAGING}/{left}" for left in staging.names()]
+        garbage.runtimes += [
+            one
+            for one in environments.names(root)
+            if one not in linked and not environments.runs_this(root.path, one)
+        ]
         _count(root, garbage, wanted)
         yield garbage
 
@@ -99,9 +110,11 @@ def collect(root: Folder, garbage: Garbage) -> None:
                 shard.sync()
 
 
-def _look_at(mounts: Folder, name: str, keep: int, garbage: Garbage, taken: ExitStack) -> set[str]:
-    """Sort a name's generations into garbage and others; the blobs that those others need."""
-    wanted: set[str] = set()
+def _look_at(
+    mounts: Folder, name: str, keep: int, garbage: Garbage, taken: ExitStack
+) -> tuple[set[str], set[str]]:
+    """Sort a name's generations into garbage and others; blobs and runtimes of those others."""
+    wanted, linked = set[str](), set[str]()
     with mounts.inside(name, make=False) as folder:
         path = f"{MOUNTS}/{name}"
         garbage.leftovers += [f"{path}/{left}" for left in lineage.leftovers(folder)]
@@ -118,7 +131,8 @@ def _look_at(mounts: Folder, name: str, keep: int, garbage: Garbage, taken: Exit
             if number not in staying:
                 garbage.in_use.append((name, number))
             wanted |= _blobs_of(tree, number)
-    return wanted
+            linked |= {environments.linked(tree) or ""}
+    return wanted, linked
 
 
 def _staying(name: Folder, numbers: list[int], keep: int) -> set[int]:

@@ -30,6 +30,8 @@ HEAD: Final = "airgap.head"
 MANIFEST: Final = "manifest.json"
 RECORD: Final = "mount.json"
 INVENTORY: Final = "model_inventory.json"
+RUNTIME: Final = "runtime"
+"""A link to the runtime that was installed of its wheels, where there is one."""
 
 _SCHEMA: Final = "airgap/mount/v2"
 _SCHEMA_1: Final = "airgap/mount/v1"

@@ -7,7 +7,9 @@ previous generation stays what it was, and what was staged is swept by the next 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +20,7 @@ from airgap.errors import AirgapError
 from airgap.manifest import Manifest
 from airgap.strict_json import to_time
 from airgap.verify import VerifiedBundle
-from runtime import inventory, layouts, lineage
+from runtime import environments, generation, inventory, layouts, lineage
 from runtime.folders import Folder
 from runtime.generation import (
     CURRENT,
@@ -33,6 +35,30 @@ from runtime.generation import (
 from runtime.store import Store
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A generation that is whole, and that nobody is served from yet.
+
+    Attributes:
+        tree: its folder, under a private name.
+        name: the folder of the bundle's name.
+        previous: the number of what is served; None where nothing is mounted.
+    """
+
+    tree: Folder
+    name: Folder
+    previous: int | None
+
+    def switch(self) -> int:
+        """Give it its number, and have it served: one rename. Returns the number."""
+        number = 1 + max(lineage.numbers(self.name), default=0)
+        with self.name.inside(GENERATIONS) as all_:
+            all_.rename(self.tree.path.name, all_, f"{number:06}")
+            all_.sync()
+        lineage.point(self.name, number)
+        return number
+
+
 def mount(
     root: Folder,
     verified: VerifiedBundle,
@@ -40,7 +66,7 @@ def mount(
     now: datetime,
     advance: Advance = quietly,
 ) -> Path:
-    """Lay a bundle out as the caches that the libraries expect.
+    """Lay a bundle out as the caches that the libraries expect, and have it served.
 
     Args:
         root: locked by this process.
@@ -51,6 +77,28 @@ def mount(
 
     Returns:
         The cache root: `ROOT/mounts/NAME/current`.
+
+    Raises:
+        AirgapError, DamagedError: as `prepared`.
+    """
+    with prepared(root, verified, now, advance) as new:
+        environments.link_installed(root, verified.bundle.manifest, new.tree)
+        new.switch()
+    accepted.raise_to(verified.bundle.statement, now)
+    return root.path / MOUNTS / verified.bundle.statement.name / CURRENT
+
+
+@contextmanager
+def prepared(
+    root: Folder, verified: VerifiedBundle, now: datetime, advance: Advance = quietly
+) -> Iterator[Prepared]:
+    """A bundle laid out beside what is served; gone when the block ends without `switch`.
+
+    Args:
+        root: locked by this process.
+        verified: the bundle; its frames are checked as they are taken.
+        now: the clock, for the record.
+        advance: told the stored bytes that are done.
 
     Raises:
         AirgapError: there is too little space, or writing failed; or the bundle is a delta, and
@@ -67,9 +115,8 @@ def mount(
             if missing.pop(file.sha256, None) is not None:
                 staging.write(file.sha256, pieces)
         store.take(staging)
-    _build_and_switch(root, store, verified, now)
-    accepted.raise_to(bundle.statement, now)
-    return root.path / MOUNTS / bundle.statement.name / CURRENT
+    with _built(root, store, verified, now) as new:
+        yield new
 
 
 def _copies(store: Store, root: Folder, manifest: Manifest) -> int:
@@ -100,8 +147,11 @@ def _check_base(root: Folder, manifest: Manifest, missing: Collection[str]) -> N
     )
 
 
-def _build_and_switch(root: Folder, store: Store, verified: VerifiedBundle, now: datetime) -> None:
-    """Build the tree of links under a private name, give it its number, point `current` at it."""
+@contextmanager
+def _built(
+    root: Folder, store: Store, verified: VerifiedBundle, now: datetime
+) -> Iterator[Prepared]:
+    """Build the tree of links under a private name."""
     bundle = verified.bundle
     with (
         root.inside(MOUNTS) as mounts,
@@ -110,19 +160,15 @@ def _build_and_switch(root: Folder, store: Store, verified: VerifiedBundle, now:
         lineage.swept(mounts),
         lineage.swept(name),
         lineage.swept(all_),
+        all_.inside(lineage.private_name()) as tree,
     ):
-        private = lineage.private_name()
-        with all_.inside(private) as tree:
-            _link_all(store, tree, bundle.manifest)
-            tree.write(HEAD, bundle.envelope.to_head())
-            tree.write(MANIFEST, bundle.manifest.to_bytes())
-            tree.write(RECORD, _record(name, verified, now).to_bytes())
-            tree.write(INVENTORY, inventory.of(bundle.manifest, verified.approval_code))
-            tree.sync()
-        number = 1 + max(lineage.numbers(name), default=0)
-        all_.rename(private, all_, f"{number:06}")
-        all_.sync()
-        lineage.point(name, number)
+        _link_all(store, tree, bundle.manifest)
+        tree.write(HEAD, bundle.envelope.to_head())
+        tree.write(MANIFEST, bundle.manifest.to_bytes())
+        tree.write(RECORD, _record(name, verified, now).to_bytes())
+        tree.write(INVENTORY, inventory.of(bundle.manifest, verified.approval_code))
+        tree.sync()
+        yield Prepared(tree, name, generation.current_number(name))
 
 
 def _record(name: Folder, verified: VerifiedBundle, now: datetime) -> Record:

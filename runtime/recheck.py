@@ -16,10 +16,10 @@ from airgap.manifest import File
 from airgap.parallel import in_order
 from runtime import layouts
 from runtime.folders import Folder
-from runtime.generation import HEAD, INVENTORY, MANIFEST, RECORD, Generation
+from runtime.generation import HEAD, INVENTORY, MANIFEST, RECORD, RUNTIME, Generation
 
-_OURS: Final = frozenset({HEAD, MANIFEST, RECORD, INVENTORY})
-"""Files of a generation that are no file of its manifest."""
+_OURS: Final = frozenset({HEAD, MANIFEST, RECORD, INVENTORY, RUNTIME})
+"""What a generation has that is no file of its manifest."""
 
 _NAMED_DEFECTS: Final = 8
 """How many defects an error names; a failing disk can have thousands."""

@@ -31,6 +31,9 @@ LONGEST: Final = 900
 SHOWN: Final = 12
 """Lines of the resolver's story that an error shows."""
 
+INSTALLER: Final = "pip"
+"""It travels too, and is run out of its wheel: a host may have none, or one that is older."""
+
 _PROJECT: Final = "airgap-bundler"
 _LOCK: Final = "pylock.toml"
 
@@ -88,7 +91,7 @@ def _project(wish: Wish) -> str:
     """A project that depends on ours: uv reads which project is from which index there."""
     names = {address: f"index-{n}" for n, (_, address) in enumerate(wish.indexes)}
     ours = f"{_PROJECT}[{','.join(wish.extras)}] @ {wish.wheel.resolve().as_uri()}"
-    depends = [ours, *(project for project, _ in wish.indexes)]
+    depends = [ours, INSTALLER, *(project for project, _ in wish.indexes)]
     lines = [
         "[project]",
         'name = "isolated-host"',

@@ -3,7 +3,6 @@
 Facts are gathered first, then judged: a rule is a function of facts, and touches nothing.
 
 facts         what is known about a host, and about a bundle on it
-finding       what a check found; the checks' type
 checks        the table of all checks, and how it is gone through
 trust room surroundings libraries hardware bundles
               the rules, by family

@@ -7,8 +7,8 @@ from typing import Final
 
 from airgap import memory
 from airgap.console import human_size
+from airgap.finding import Check, Finding, Trouble, fail, ok, warn
 from runtime.doctor.facts import Bundle, Model
-from runtime.doctor.finding import Check, Finding, Trouble, fail, ok, warn
 from runtime.doctor.hardware import computes_on_gpu
 from runtime.engine.speakers.choosing import BACK_ENDS, Diarization
 from runtime.store import SPARE

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from airgap.finding import Check, Finding
 from runtime.doctor import bundles, hardware, libraries, room, surroundings, trust
 from runtime.doctor.facts import Bundle, Host
-from runtime.doctor.finding import Check, Finding
 
 OF_HOST: Final[tuple[Check[Host], ...]] = (
     *trust.CHECKS,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from airgap.finding import Trouble
 from airgap.trust_check import Concern
-from runtime.doctor.finding import Trouble
 from runtime.engine.speakers.choosing import Diarization
 from runtime.verified_load import VerifiedLoad
 

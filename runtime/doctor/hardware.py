@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from airgap import processor
 from airgap.console import human_size
+from airgap.finding import Check, Finding, Trouble, fail, ok, warn
 from runtime.doctor.facts import Host
-from runtime.doctor.finding import Check, Finding, Trouble, fail, ok, warn
 from runtime.doctor.surroundings import FORCED_ISA, VISIBLE
-
-_AVX512: Final = frozenset({"avx512f", "avx512cd", "avx512vl", "avx512bw", "avx512dq"})
 
 _OLDEST_CUDA: Final = (12, 0)
 """Of the driver: cuBLAS 12 needs it. (CUDA 12 release notes, minor version compatibility.)"""
@@ -26,26 +25,16 @@ def _instructions(host: Host) -> Finding | None:
     if machine.architecture != "x86_64":
         return ok(f"{machine.architecture}, {machine.cores} core(s)")
     forced = host.surroundings.variables.get(FORCED_ISA)
-    chosen = _chosen(machine.features)
+    chosen = processor.code_path(machine.features)
     if forced and forced.upper() != chosen:
         return warn(
             f"{FORCED_ISA}={forced}, where CTranslate2 would choose {chosen}: slower, or an "
             "illegal instruction",
             f"unset {FORCED_ISA}",
         )
-    if chosen in {"AVX", "GENERIC"}:
-        return warn(
-            f"the processor has no AVX2: CTranslate2 takes {chosen}, several times slower",
-            "show the guest its host's processor (QEMU: -cpu host), or use a newer one",
-        )
+    if processor.is_slow(machine.features):
+        return warn(processor.SLOW.format(chosen), processor.FASTER)
     return ok(f"{chosen}, {machine.cores} core(s)")
-
-
-def _chosen(features: frozenset[str]) -> str:
-    """The code path that CTranslate2 takes (its cpu_isa.cc), best first."""
-    if features >= _AVX512:
-        return "AVX512"
-    return next((name for name in ("AVX2", "AVX") if name.lower() in features), "GENERIC")
 
 
 def _engine(host: Host) -> Finding | None:

@@ -19,6 +19,7 @@ from airgap import limits, places, trust_check
 from airgap.accepted import AcceptedFile, clock
 from airgap.audit import AuditLog
 from airgap.errors import AirgapError
+from airgap.finding import Trouble
 from airgap.strict_json import from_time
 from airgap.trust import TrustStore
 from runtime.doctor import libraries, memory, network
@@ -33,7 +34,6 @@ from runtime.doctor.facts import (
     Trust,
     Wish,
 )
-from runtime.doctor.finding import Trouble
 from runtime.doctor.surroundings import VARIABLES
 
 _LONGEST: Final = 60

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from airgap.finding import Check, Finding, fail, ok
 from runtime.doctor.facts import Host
-from runtime.doctor.finding import Check, Finding, fail, ok
 
 DISTRIBUTIONS: Final = (
     "av",

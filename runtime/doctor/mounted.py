@@ -13,11 +13,11 @@ from typing import Final
 
 from airgap import limits
 from airgap.errors import AirgapError, RefusedError, UsageError
+from airgap.finding import Trouble
 from airgap.manifest import Artifact, File, Manifest
 from airgap.strict_json import from_time
 from runtime import generation, promises, standing
 from runtime.doctor.facts import Bundle, Host, Model, Mount
-from runtime.doctor.finding import Trouble
 from runtime.engine import whisper_files
 from runtime.generation import Generation
 

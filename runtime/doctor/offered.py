@@ -12,11 +12,11 @@ from airgap import limits, volumes
 from airgap.accepted import AcceptedFile
 from airgap.errors import AirgapError, UsageError
 from airgap.files import read_bounded
+from airgap.finding import Trouble
 from airgap.manifest import File, Manifest
 from airgap.trust import TrustStore
 from airgap.verify import verify
 from runtime.doctor.facts import Bundle, Host, Model, Offer
-from runtime.doctor.finding import Trouble
 from runtime.doctor.mounted import models_of
 from runtime.engine.speakers import choosing
 from runtime.engine.speakers.choosing import BACK_ENDS, Diarization
@@ -49,6 +49,11 @@ def _bundle(host: Host, root: Path, path: Path) -> Bundle:
             manifest = verified.bundle.manifest
     except AirgapError as error:
         return Bundle(host, path.name, trouble=Trouble.of(error))
+    return of_manifest(host, root, manifest)
+
+
+def of_manifest(host: Host, root: Path, manifest: Manifest) -> Bundle:
+    """A bundle that was verified already, by its manifest."""
     return Bundle(
         host,
         manifest.title,

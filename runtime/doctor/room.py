@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from airgap.console import human_size
+from airgap.finding import Check, Finding, fail, ok, warn
 from runtime.doctor.facts import Host
-from runtime.doctor.finding import Check, Finding, fail, ok, warn
 from runtime.store import SPARE
 
 _FEW_FILES: Final = 1_000

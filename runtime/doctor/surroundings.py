@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from airgap.finding import Check, Finding, Trouble, ok, warn
 from runtime.doctor.facts import Host
-from runtime.doctor.finding import Check, Finding, Trouble, ok, warn
 
 OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 TOKENS: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")

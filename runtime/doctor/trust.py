@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from airgap.finding import Check, Finding, Trouble, fail, ok, warn
 from runtime.doctor.facts import Host
-from runtime.doctor.finding import Check, Finding, Trouble, fail, ok, warn
 
 _TOLERANCE: Final = timedelta(minutes=5)
 """Clocks of two machines differ that much without anything being wrong."""

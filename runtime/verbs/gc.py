@@ -62,6 +62,8 @@ def gc(
 def _show(garbage: Garbage) -> None:
     for name, number in garbage.generations:
         console.data(f"generation {number} of {name}")
+    for identity in garbage.runtimes:
+        console.data(f"runtime {identity}, which no generation needs")
     for path in garbage.leftovers:
         console.data(f"left by a command that was killed: {path}")
     if garbage.blobs:
@@ -78,6 +80,7 @@ def _record(root: Path, garbage: Garbage) -> None:
         "what was shown is removed",
         "gc",
         generations=[f"{name} {number}" for name, number in garbage.generations],
+        runtimes=garbage.runtimes,
         blobs=len(garbage.blobs),
         bytes=garbage.size,
     )
@@ -99,6 +102,7 @@ def _conclude(garbage: Garbage, *, removed: bool) -> None:
                 {"name": name, "generation": number} for name, number in garbage.generations
             ],
             "in_use": [{"name": name, "generation": number} for name, number in garbage.in_use],
+            "runtimes": garbage.runtimes,
             "leftovers": garbage.leftovers,
             "blobs": garbage.blobs,
             "bytes": garbage.size,

@@ -77,7 +77,7 @@ def rollback(
             with console.progress("check", size) as bar:
                 going_back.rollback(locked, one, bar.advance)
             _record(place, one, served, taken_back, anyway or "")
-            _report(one, served)
+            _report(one, served, other_runtime=_runtimes_differ(place, one, served))
 
 
 def _record(
@@ -105,13 +105,26 @@ def _record(
     )
 
 
-def _report(one: Generation, served: int) -> None:
+def _runtimes_differ(root: Path, one: Generation, served: int) -> bool:
+    """Whether programs change with the models; warns where those that belong to them are gone."""
+    from runtime import environments, generation
+
+    if environments.linked(one.folder) and environments.of(root, one.folder) is None:
+        console.warn("its runtime is not there any more; next: airgap runtime install")
+    with generation.numbered(root, one.statement.name, served) as left:
+        return environments.linked(left.folder) != environments.linked(one.folder)
+
+
+def _report(one: Generation, served: int, *, other_runtime: bool) -> None:
     console.data(f"{one.statement.title}: served again")
     console.data(f"  generation     {one.number}, after {served}")
     console.data(f"  signed by      {', '.join(one.record.signers)}")
     console.data(f"  approval code  {one.approval_code}")
     console.data(f"  cache root     {one.cache_root}")
-    console.say("a server that runs takes it up by itself; other programs: start them again")
+    if other_runtime:
+        console.say("its runtime is another one; next: restart the server and other programs")
+    else:
+        console.say("a server that runs takes it up by itself; other programs: start them again")
     console.document(
         "airgap/rollback/v1",
         {

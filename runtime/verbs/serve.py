@@ -10,7 +10,7 @@ import typer
 
 from airgap.verbs import options
 from runtime.engine.speakers.choosing import Diarization
-from runtime.verbs import doors, loading, speakers
+from runtime.verbs import doors, handover, loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ def serve(
     from runtime.server.limits import Limits
 
     place = places.isolated_root(root)
+    if bundle_file is None:
+        handover.to_runtime(place, bundle)
     if print_unit:
         _print_unit(place, host, port, drain_seconds)
         return

@@ -14,7 +14,7 @@ import typer
 from airgap.console import console
 from airgap.verbs import options
 from runtime.engine.speakers.diarizer import SpeakerHints
-from runtime.verbs import loading, speakers
+from runtime.verbs import handover, loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
@@ -170,9 +170,10 @@ def transcribe(
     formats = tuple(dict.fromkeys(map(str, output_format or [FormatName.TEXT])))
     asked = speakers.asked(diarization, SpeakerHints(number, at_least, at_most), formats)
     _refuse_no_place(formats, emotion=emotion)
+    place = places.isolated_root(root)
+    handover.to_runtime(place, bundle)  # before standard input is read, which is read once
     items = _gathered(recordings or [], from_file, out)
     alone = out is None and from_file is None and len(items) == 1 and items[0].named
-    place = places.isolated_root(root)
     if alone:
         _refuse_more_than_one_text(formats, attest=attest)
     else:

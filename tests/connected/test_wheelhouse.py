@@ -83,6 +83,7 @@ def published(index: Any, whisper: Any, kit: Any) -> Any:
                 License="The MIT License",
             )
     add("setuptools==80.0")
+    add("pip==26.3")  # which installs them
     add("x86-only==1.0")
     index.publish = add
     return index
@@ -105,7 +106,7 @@ def wheels(lock: Lock, target: str) -> list[str]:
 
 
 def test_each_target_gets_what_it_needs_and_nothing_else(everywhere: Lock) -> None:
-    always = ["av", "cryptography", "faster_whisper", "numpy", "pyyaml", "rich", "typer"]
+    always = ["av", "cryptography", "faster_whisper", "numpy", "pip", "pyyaml", "rich", "typer"]
     for python, platform in (("cp311", X86), ("cp311", ARM), ("cp312", X86), ("cp312", ARM)):
         native = f"ctranslate2-4.8.5-{python}-{python}-{platform}.whl"
         further = ["setuptools"] * (python == "cp312") + ["x86_only"] * (platform == X86)
@@ -288,9 +289,9 @@ def test_a_plan_counts_the_runtime(everywhere: Lock, access: Access) -> None:
     assert plan.runtime is not None
     assert everywhere.runtime is not None
     files = {file.path: file.size for one in everywhere.runtime.releases for file in one.files}
-    assert plan.runtime.files == len(files) == 14
+    assert plan.runtime.files == len(files) == 15
     assert plan.runtime.size == sum(size or 0 for size in files.values())
-    assert {one.wheels for one in plan.runtime.targets} == {9, 10, 11}
+    assert {one.wheels for one in plan.runtime.targets} == {10, 11, 12}
     assert plan.hosts == ("127.0.0.1",)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from airgap.finding import State, Trouble
 from airgap.trust_check import Concern
 from runtime.doctor import checks, memory, network
 from runtime.doctor.facts import (
@@ -26,7 +27,6 @@ from runtime.doctor.facts import (
     Trust,
     Wish,
 )
-from runtime.doctor.finding import State, Trouble
 from runtime.engine.speakers.choosing import Diarization
 from runtime.verified_load import VerifiedLoad
 

@@ -1,0 +1,2 @@
+#!/bin/sh
+# A script of format version 1.

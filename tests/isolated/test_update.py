@@ -1,0 +1,365 @@
+"""Runtimes and updates: models and programs change together, or not at all.
+
+The carried program is a stand-in of a few lines, in a real wheel that the real pip installs; the
+real one is at work in tests/e2e/test_bootstrap.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import ensurepip
+import hashlib
+import io
+import os
+import platform
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.heavy
+
+TARGET = f"cp3{sys.version_info.minor}-manylinux_2_17_{platform.machine()}"
+PROGRAM = """#!python
+import sys
+assert sys.argv[1:3] == ["runtime", "try"], sys.argv
+{}
+"""
+HEARS = "print('heard by {}')"
+FAILS = "sys.exit('error: cannot load')"
+
+
+def wheel(version: str, program: str) -> tuple[str, bytes]:
+    """A wheel of this project's name, with a command and nothing else."""
+    top = f"airgap_bundler-{version}"
+    files = {
+        f"{top}.data/scripts/airgap": program.encode(),
+        f"{top}.dist-info/METADATA": (
+            f"Metadata-Version: 2.1\nName: airgap-bundler\nVersion: {version}\n"
+        ).encode(),
+        f"{top}.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    lines = [
+        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(one).digest()).decode()[:-1]},"
+        f"{len(one)}"
+        for path, one in files.items()
+    ]
+    files[f"{top}.dist-info/RECORD"] = "\n".join([*lines, f"{top}.dist-info/RECORD,,\n"]).encode()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for path, one in files.items():
+            member = zipfile.ZipInfo(path)
+            member.external_attr = 0o100755 << 16
+            archive.writestr(member, one)
+    return f"{top}-py3-none-any.whl", content.getvalue()
+
+
+def pip() -> tuple[str, bytes]:
+    """pip's own wheel, which every CPython brings."""
+    (path,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    return path.name, path.read_bytes()
+
+
+def runtime(version: str, does: str, target: str = TARGET) -> dict[str, bytes]:
+    """What a bundle's tree has below `wheels/`."""
+    wheels = {"airgap-bundler": wheel(version, PROGRAM.format(does)), "pip": pip()}
+    lines = [
+        f"{name}=={file.split('-')[1]} --hash=sha256:{hashlib.sha256(content).hexdigest()}\n"
+        for name, (file, content) in sorted(wheels.items())
+    ]
+    tree = {f"wheels/{file}": content for file, content in wheels.values()}
+    return {**tree, f"wheels/requirements-{target}.txt": "".join(lines).encode()}
+
+
+@pytest.fixture
+def bring(write, contents):
+    """Writes a bundle with a runtime: its number is version, sequence, and what it hears by."""
+
+    def bring(number: int, does: str = HEARS, **changes):
+        more = runtime(f"{number}.0", does.format(number), **changes)
+        title = {"version": f"{number}.0.0", "sequence": number + 7}
+        return write(f"b{number}", contents={**contents, **more}, **title)
+
+    return bring
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """A recording; the stand-in does not listen."""
+    path = tmp_path / "speech.wav"
+    path.write_bytes(b"")
+    return path
+
+
+@pytest.fixture
+def first(host, bring, sample):
+    """The host, with the first bundle and its runtime in service."""
+    said = host.airgap("update", bring(1), "--sample", sample)
+    assert said.code == 0, said.err
+    return host
+
+
+def serves(host) -> tuple[str, str]:
+    """The version that is mounted, and what the command beside it hears by."""
+    (mount,) = host.airgap("list", "--json").document["mounts"]
+    command = host.current / "runtime/bin/airgap"
+    heard = subprocess.run([command, "runtime", "try"], capture_output=True, text=True, check=True)
+    return mount["version"], heard.stdout.strip()
+
+
+def test_an_update_brings_models_and_programs_and_rollback_takes_both_back(
+    first, bring, sample, unsound
+):
+    assert serves(first) == ("1.0.0", "heard by 1")
+    said = first.airgap("update", bring(2), "--sample", sample, "--json")
+    assert said.code == 0, said.err
+    assert said.document["heard"] == "heard by 2"
+    assert (said.document["generation"], said.document["left"]) == (2, 1)
+    assert serves(first) == ("2.0.0", "heard by 2")
+    assert "restart the server, which still runs by the old runtime" in said.err
+    back = first.airgap("rollback")
+    assert back.code == 0, back.err
+    assert serves(first) == ("1.0.0", "heard by 1")
+    assert "its runtime is another one; next: restart the server" in back.err
+    assert unsound(first.root) == []
+    assert first.airgap("verify", "--mounted").code == 0
+    events = first.airgap("audit", "show", "--json").out
+    assert '"update"' in events
+
+
+def test_gc_keeps_the_runtimes_that_rollback_needs_and_no_other(first, bring, sample):
+    for number in (2, 3):
+        assert first.airgap("update", bring(number), "--sample", sample).code == 0
+    assert len(list((first.root / "runtimes").iterdir())) == 3
+    shown = first.airgap("gc", "--json").document
+    (gone,) = shown["runtimes"]
+    assert first.airgap("gc", "--yes").code == 0
+    left = {one.name for one in (first.root / "runtimes").iterdir()}
+    assert len(left) == 2
+    assert gone not in left
+    assert serves(first) == ("3.0.0", "heard by 3")
+    assert first.airgap("rollback").code == 0
+    assert serves(first) == ("2.0.0", "heard by 2")
+
+
+def test_a_bundle_with_the_same_wheels_shares_the_runtime(first, write, contents, bring):
+    again = {**contents, **runtime("1.0", HEARS.format(1)), "README.txt": b"next\n"}
+    newer = write("same", contents=again, version="1.1.0", sequence=9)
+    assert first.airgap("mount", newer).code == 0
+    assert serves(first) == ("1.1.0", "heard by 1")
+    assert len(list((first.root / "runtimes").iterdir())) == 1
+
+
+def test_a_mount_without_its_runtime_says_what_to_do(host, bring):
+    assert host.airgap("mount", bring(1)).code == 0
+    assert not (host.current / "runtime").exists()
+    done = host.airgap("runtime", "install")
+    assert done.code == 0, done.err
+    assert str(host.current / "runtime/bin/airgap") in done.out
+    assert serves(host) == ("1.0.0", "heard by 1")
+    again = host.airgap("runtime", "install")
+    assert again.code == 0
+
+
+# --- what fails changes nothing ------------------------------------------------------------------
+
+
+@pytest.fixture
+def unchanged(first, snapshot, unsound):
+    """Looks that what is served is as it was, to the last inode."""
+    before = snapshot(first.root / "mounts"), (first.root / "state/accepted.json").read_bytes()
+
+    def unchanged() -> bool:
+        assert serves(first) == ("1.0.0", "heard by 1")
+        assert unsound(first.root) == []
+        now = snapshot(first.root / "mounts"), (first.root / "state/accepted.json").read_bytes()
+        return now == before
+
+    return unchanged
+
+
+def test_a_runtime_that_does_not_transcribe_is_not_switched_to(first, bring, sample, unchanged):
+    said = first.airgap("update", bring(2, FAILS), "--sample", sample)
+    assert said.code == 1
+    assert "the new runtime does not transcribe: error: cannot load" in said.err
+    assert "what was served is served still" in said.err
+    assert unchanged()
+
+
+def test_a_runtime_for_another_host_is_not_installed(first, bring, sample, unchanged):
+    said = first.airgap("update", bring(2, target="cp310-manylinux_2_17_riscv64"))
+    assert said.code == 2  # no target of that machine: it carries no runtime, and no sample
+    other = f"cp399-manylinux_2_17_{platform.machine()}"
+    said = first.airgap("update", bring(3, target=other), "--sample", sample)
+    assert said.code == 2
+    assert f"the bundle's wheels are for {other}; found {platform.machine()}, glibc" in said.err
+    assert "`python: carried`" in said.err
+    assert unchanged()
+
+
+def test_without_a_recording_nothing_is_touched(first, bring, unchanged):
+    said = first.airgap("update", bring(2))
+    assert said.code == 2
+    assert "carries no recording to try it with" in said.err
+    assert unchanged()
+
+
+def test_an_older_bundle_is_refused_before_anything_else(first, bring, sample, unchanged):
+    old = bring(0)
+    said = first.airgap("update", old, "--sample", sample)
+    assert said.code == 3
+    assert "has sequence 7, and this host has accepted sequence 8" in said.err
+    assert unchanged()
+
+
+def test_a_wheel_that_was_changed_in_the_store_is_not_run(host, bring):
+    assert host.airgap("mount", bring(1)).code == 0
+    (path,) = (host.current / "wheels").glob("pip-*.whl")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.resolve().chmod(0o644)
+    path.resolve().write_bytes(content)
+    said = host.airgap("runtime", "install")
+    assert said.code == 3
+    assert f"'wheels/{path.name}' has the SHA-256" in said.err
+    assert list((host.root / "runtimes").iterdir()) == []
+    assert not (host.current / "runtime").is_symlink()
+
+
+UNKNOWN = f"requests==2.0 --hash=sha256:{'0' * 64}\n"
+
+
+@pytest.mark.parametrize("lines", ["--index-url https://example.org/simple\n", "pip\n", UNKNOWN])
+def test_requirements_name_wheels_of_the_bundle_and_nothing_else(host, write, contents, lines):
+    more = runtime("1.0", HEARS)
+    more[f"wheels/requirements-{TARGET}.txt"] += lines.encode()
+    said = host.airgap("update", write("odd", contents={**contents, **more}), "--sample", "x.wav")
+    assert said.code == 3
+    assert "no wheel of the bundle is named by the line" in said.err
+    assert host.airgap("list").out == ""
+
+
+# --- the service --------------------------------------------------------------------------------
+
+
+SYSTEMCTL = """#!/bin/sh
+# A systemd with one unit, which runs whatever is mounted by the command that belongs to it.
+echo "$*" >>{log}
+case $1 in
+    is-active) [ -e {up} ] ;;
+    restart)
+        rm -f {up}
+        heard=$({command} runtime try)
+        case $heard in {starts}) touch {up} ;; *) echo 'it died' >&2; exit 1 ;; esac ;;
+esac
+"""
+
+
+@pytest.fixture
+def systemd(first, tmp_path, monkeypatch):
+    """Puts a stand-in for systemctl on the path: it starts what hears by one of these."""
+
+    def systemd(starts: str) -> Path:
+        log, up = tmp_path / "systemctl.log", tmp_path / "up"
+        up.touch()
+        tool = tmp_path / "bin/systemctl"
+        tool.parent.mkdir()
+        command = first.current / "runtime/bin/airgap"
+        tool.write_text(SYSTEMCTL.format(log=log, up=up, command=command, starts=starts))
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+        monkeypatch.setattr("runtime.service._BETWEEN", 0.01)
+        return log
+
+    return systemd
+
+
+def test_the_service_is_restarted_with_the_new_runtime(first, bring, sample, systemd):
+    log = systemd("*")
+    said = first.airgap("update", bring(2), "--sample", sample, "--service", "airgap.service")
+    assert said.code == 0, said.err
+    assert "restart -- airgap.service" in log.read_text()
+    assert "airgap.service was restarted" in said.err
+    assert serves(first) == ("2.0.0", "heard by 2")
+
+
+def test_a_service_that_does_not_come_up_goes_back_to_what_served(
+    first, bring, sample, systemd, *, unchanged, tmp_path
+):
+    log = systemd("*1")
+    said = first.airgap("update", bring(2), "--sample", sample, "--service", "airgap.service")
+    assert said.code == 1
+    assert "'airgap.service' was not restarted: it died" in said.err
+    assert log.read_text().count("restart") == 2
+    assert (tmp_path / "up").exists()  # by what served before
+    assert serves(first) == ("1.0.0", "heard by 1")
+    said = first.airgap("list", "--all", "--json")
+    assert [one["version"] for one in said.document["mounts"]] == ["1.0.0"]
+
+
+def test_a_unit_that_does_not_run_is_named_before_anything_is_touched(
+    first, bring, sample, systemd, *, unchanged, tmp_path
+):
+    systemd("*")
+    (tmp_path / "up").unlink()
+    said = first.airgap("update", bring(2), "--sample", sample, "--service", "airgap.service")
+    assert said.code == 2
+    assert "'airgap.service' is not running" in said.err
+    assert unchanged()
+
+
+# --- killed -------------------------------------------------------------------------------------
+
+
+DIES = textwrap.dedent("""
+    import os, sys
+    from airgap import cli
+    left = int(sys.argv.pop(1))
+    def counted(call):
+        def dying(*given, **more):
+            global left
+            left -= 1
+            if left == 0:
+                os._exit(9)
+            return call(*given, **more)
+        return dying
+    for name in ("mkdir", "rename", "replace", "link", "symlink", "unlink", "fsync", "sync"):
+        setattr(os, name, counted(getattr(os, name)))
+    import subprocess
+    subprocess.run = counted(subprocess.run)
+    code = cli.run(sys.argv[1:])
+    print(left, file=sys.stderr)
+    sys.exit(code)
+""")
+
+
+def test_killed_at_every_step_it_serves_the_one_or_the_other(first, bring, sample, unsound):
+    """Every change to the disk and every program that is started, in turn."""
+    newer = bring(2)
+    command = [sys.executable, "-c", DIES]
+    deaths, switched = 0, False
+    for call in (*range(1, 40, 8), *range(40, 400, 4)):
+        done = subprocess.run(
+            [*command, str(call), "update", str(newer), "--sample", str(sample)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            break
+        assert done.returncode == 9, done.stderr
+        deaths += 1
+        found = serves(first)
+        assert found in {("1.0.0", "heard by 1"), ("2.0.0", "heard by 2")}
+        assert not switched or found[0] == "2.0.0"
+        switched = found[0] == "2.0.0"
+        assert unsound(first.root, staged=True) == []
+    assert deaths > 10
+    assert serves(first) == ("2.0.0", "heard by 2")
+    assert first.airgap("gc", "--yes").code == 0
+    assert unsound(first.root) == []
+    assert first.airgap("rollback").code == 0
+    assert serves(first) == ("1.0.0", "heard by 1")
