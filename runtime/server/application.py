@@ -35,7 +35,7 @@ from runtime.server.keys import Keys
 from runtime.server.limits import Limits
 from runtime.server.metrics import Metrics
 from runtime.server.places import Places
-from runtime.server.service import Service
+from runtime.server.service import Service, Source
 from runtime.server.transcribing import Desk
 
 TITLE = "airgap transcription server"
@@ -59,6 +59,31 @@ class House:
     log_text: bool = False
     key: HostKey | None = None
     isolation: Isolation | None = None
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        keys: Keys,
+        bounds: Limits,
+        *,
+        log_text: bool = False,
+        key: HostKey | None = None,
+        isolation: Isolation | None = None,
+    ) -> House:
+        """What serves a source within these bounds; nothing is loaded yet."""
+        metrics = Metrics()
+        return cls(
+            service=Service(source, metrics),
+            scheduler=Scheduler(source.workers, bounds.concurrency),
+            keys=keys,
+            places=Places(bounds),
+            bounds=bounds,
+            metrics=metrics,
+            log_text=log_text,
+            key=key,
+            isolation=isolation,
+        )
 
 
 def build(house: House) -> ASGIApp:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from runtime.engine.scheduler import Scheduler
 from runtime.server import application, documentation
 from runtime.server.application import House
 from runtime.server.keys import Keys
 from runtime.server.limits import Limits
-from runtime.server.metrics import Metrics
-from runtime.server.places import Places
-from runtime.server.service import Service, Source
+from runtime.server.service import Source
 
 _HEAD = """\
 # The transcription API
@@ -42,21 +39,12 @@ def text() -> str:
 
 def _document() -> dict[str, object]:
     """The API's document; nothing is loaded for it."""
-    bounds, metrics = Limits(), Metrics()
-    scheduler = Scheduler(1, bounds.concurrency)
     nowhere = Path("/nonexistent")
-    house = House(
-        Service(Source(nowhere), metrics),
-        scheduler,
-        Keys({}, nowhere),
-        Places(bounds),
-        bounds,
-        metrics,
-    )
+    house = House.of(Source(nowhere), Keys({}, nowhere), Limits())
     try:
         return application.api(house).openapi()
     finally:
-        scheduler.close(1)
+        house.scheduler.close(1)
 
 
 def _section(one: documentation.Operation) -> str:

@@ -14,15 +14,7 @@ from runtime.verbs import doors, handover, loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
-    import socket
-
-    from airgap.host_key import HostKey
-    from runtime.offline import Isolation
-    from runtime.server.keys import Keys
-    from runtime.server.limits import Limits
-    from runtime.server.running import Manners
-    from runtime.server.service import Source
-    from runtime.server.tls import Certificate
+    pass
 
 _MIB = 1 << 20
 
@@ -203,9 +195,15 @@ def serve(
         folder = _prepared_spool(spool or place / "spool")
         isolation = doors.leave_network(listener, allow_network=allow_network)
 
-        from runtime.server.running import Manners
+        from runtime.server import application, logs
+        from runtime.server.application import House
+        from runtime.server.listener import shown
+        from runtime.server.running import Manners, Running
         from runtime.server.service import Source
 
+        logs.start()
+        logs.say("offline", doors.network(isolation))
+        application.use_spool(folder, bounds)
         source = Source(
             root=place,
             bundle=chosen,
@@ -218,19 +216,10 @@ def serve(
             diarization=diarization,
             emotion=emotion,
         )
+        house = House.of(source, keys, bounds, log_text=log_text, key=host_key, isolation=isolation)
         manners = Manners(drain_seconds=drain_seconds, proxy=behind_proxy)
-        _run(
-            listener,
-            certificate,
-            keys,
-            folder,
-            bounds,
-            source,
-            manners,
-            isolation,
-            log_text,
-            host_key,
-        )
+        logs.say("listening", f"listening on {shown(listener, tls=certificate is not None)}")
+        Running(house, listener, certificate, manners).run()
 
 
 def _mount_first(bundle_file: Path, root: Path) -> str:
@@ -272,47 +261,6 @@ def _usual_workers() -> int:
     import os
 
     return min(2, len(os.sched_getaffinity(0)))
-
-
-def _run(
-    listener: socket.socket,
-    certificate: Certificate | None,
-    keys: Keys,
-    spool: Path,
-    bounds: Limits,
-    source: Source,
-    manners: Manners,
-    isolation: Isolation | None,
-    log_text: bool,
-    host_key: HostKey | None,
-) -> None:
-    """Put the house together, and serve until told to stop."""
-    from runtime.engine.scheduler import Scheduler
-    from runtime.server import application, logs
-    from runtime.server.application import House
-    from runtime.server.listener import shown
-    from runtime.server.metrics import Metrics
-    from runtime.server.places import Places
-    from runtime.server.running import Running
-    from runtime.server.service import Service
-
-    logs.start()
-    logs.say("offline", doors.network(isolation))
-    application.use_spool(spool, bounds)
-    metrics = Metrics()
-    house = House(
-        service=Service(source, metrics),
-        scheduler=Scheduler(source.workers, bounds.concurrency),
-        keys=keys,
-        places=Places(bounds),
-        bounds=bounds,
-        metrics=metrics,
-        log_text=log_text,
-        key=host_key,
-        isolation=isolation,
-    )
-    logs.say("listening", f"listening on {shown(listener, tls=certificate is not None)}")
-    Running(house, listener, certificate, manners).run()
 
 
 def _print_unit(root: Path, host: str, port: int, drain_seconds: float) -> None:
