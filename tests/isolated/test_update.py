@@ -236,8 +236,9 @@ UNKNOWN = f"requests==2.0 --hash=sha256:{'0' * 64}\n"
 def test_requirements_name_wheels_of_the_bundle_and_nothing_else(host, write, contents, lines):
     more = runtime("1.0", HEARS)
     more[f"wheels/requirements-{TARGET}.txt"] += lines.encode()
-    said = host.airgap("update", write("odd", contents={**contents, **more}), "--sample", "x.wav")
-    assert said.code == 3
+    bundle = write("odd", contents={**contents, **more})
+    said = host.airgap("update", bundle, "--sample", "x.wav", "--json")
+    assert (said.code, said.document["rule"]) == (3, "runtime.requirements")
     assert "no wheel of the bundle is named by the line" in said.err
     assert host.airgap("list").out == ""
 

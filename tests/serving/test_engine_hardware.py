@@ -42,7 +42,10 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         choose_device("cuda", 0)
     assert caught.value.message == "device 'cuda': no GPU was found"
-    assert caught.value.hint == "give --device cpu"
+    assert (
+        caught.value.hint
+        == "give --device cpu; airgap doctor --device cuda says what a GPU would need"
+    )
 
 
 def test_an_unknown_device_is_refused() -> None:
