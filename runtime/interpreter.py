@@ -45,7 +45,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Folder) -> None:
         with into.inside(str(path)):
             return
     with into.inside(str(path.parent)) as folder:
-        if member.issym() and _is_inside(f"{path.parent}/{member.linkname}"):
+        if member.issym() and _is_inside(str(path.parent / member.linkname)):
             folder.point(path.name, member.linkname)
         elif member.isreg() and (stream := tar.extractfile(member)) is not None:
             mode = 0o755 if member.mode & _EXECUTABLE else 0o644
