@@ -22,6 +22,9 @@ _PART: Final = r"[A-Za-z0-9][A-Za-z0-9_.]*"
 _TAG: Final = r"[A-Za-z0-9_.]+"
 _VERSION: Final = r"[A-Za-z0-9][A-Za-z0-9.!+_]*"
 
+SOURCE: Final = Form(
+    re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]*-{_VERSION}{re.escape(SDIST)}"), "the name of an sdist"
+)
 WHEEL: Final = Form(
     re.compile(rf"{_PART}-{_VERSION}(?:-[0-9][A-Za-z0-9_.]*)?-{_TAG}-{_TAG}-{_TAG}\.whl"),
     "the name of a wheel",
@@ -85,6 +88,11 @@ def project_of(file: str) -> str:
     if file.endswith(SDIST):
         return normalised(file.removesuffix(SDIST).rpartition("-")[0])
     return normalised(file.partition("-")[0])
+
+
+def release_of_sdist(file: str) -> str:
+    """`NAME==VERSION` of the name of an sdist."""
+    return f"{project_of(file)}=={file.removesuffix(SDIST).rpartition('-')[2]}"
 
 
 def identity(release: str) -> str:
