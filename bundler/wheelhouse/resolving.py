@@ -107,6 +107,8 @@ def resolve_tools(requires: Sequence[str], index: str) -> tuple[Found, ...]:
     Raises:
         AirgapError: there is no such set of wheels, or one is for one machine alone.
     """
+    if not requires:  # a backend that is part of the sdist
+        return ()
     with tempfile.TemporaryDirectory(prefix="airgap-resolve.") as name:
         folder = Path(name)
         (folder / "pyproject.toml").write_text("\n".join(_head(requires)), encoding="utf-8")
