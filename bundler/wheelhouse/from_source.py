@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ class FromSource:
     @property
     def name(self) -> str:
         """For a person."""
-        return f"built from '{self.recipe.sdist.path}'"
+        return f"source '{self.recipe.sdist.path}'"
 
     def hosts(self, access: Access) -> tuple[str, ...]:
         """Those of the sources."""
@@ -87,30 +88,19 @@ class FromSource:
         """A file of the recipe, from the first source whose bytes match."""
         if file.sha256 is None or file.size is None:
             raise AssertionError("a recipe is read with every size and digest")
-        failed: AirgapError | None = None
-        for source in () if access.cache.holds(file.sha256, file.size) else self.sources:
+        if access.cache.holds(file.sha256, file.size):
+            access.cache.touch(file.sha256)
+            return access.cache.path(file.sha256)
+        reasons = []
+        for source in self.sources:
+            fill = partial(source.copy, file.path, None, access)
             try:
-                access.cache.keep(
-                    file.sha256,
-                    file.size,
-                    file.size,
-                    quietly,
-                    lambda sink, source=source: source.copy(file.path, None, access, sink),  # type: ignore[misc]
-                )
+                return access.cache.keep(file.sha256, file.size, file.size, quietly, fill)
             except BuilderSideError:
                 raise
             except AirgapError as error:
-                failed = failed or error
-            else:
-                failed = None
-                break
-        if failed:
-            raise AirgapError(
-                f"'{self.release}' cannot be built: no '{file.path}': {failed.message}",
-                hint=failed.hint,
-            ) from failed
-        access.cache.touch(file.sha256)
-        return access.cache.path(file.sha256)
+                reasons.append(f"{source.name}: {error.message}")
+        raise AirgapError(f"'{self.release}' cannot be built: {'; '.join(reasons)}")
 
 
 def _run(made: Path, recipe: Recipe, sdist: Path, tools: Sequence[Path]) -> None:

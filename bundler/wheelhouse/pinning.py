@@ -13,7 +13,7 @@ from typing import Final
 
 from airgap.console import console, quietly
 from airgap.digest import CHUNK
-from airgap.errors import AirgapError
+from airgap.errors import AirgapError, UsageError
 from airgap.limits import MIB
 from bundler.locked_model import LockedFile
 from bundler.sink import Sink
@@ -22,7 +22,7 @@ from bundler.sources.ranged import RangedFile
 from bundler.sources.wheels import Wheels
 from bundler.wheelhouse.locked import LockedInterpreter, LockedRuntime, LockedTarget, Release
 from bundler.wheelhouse.metadata import read_metadata
-from bundler.wheelhouse.names import SDIST, WheelName, release_of_sdist
+from bundler.wheelhouse.names import WheelName, project_of, release_of_sdist
 from bundler.wheelhouse.own import FILE, own_wheel
 from bundler.wheelhouse.resolving import Found, Wish, resolve
 from bundler.wheelhouse.sdists import BuiltWheel, build_sdist
@@ -51,6 +51,7 @@ def pin(wanted: WantedRuntime, former: LockedRuntime | None, access: Access) -> 
         AirgapError: there is no set of wheels, the index does not answer, an sdist does not
             build, or a Python is not what its publisher says.
         UnsafeError: what an sdist builds to may not travel.
+        UsageError: what shall be taken as source is not asked for by anything.
     """
     sources = _sources(wanted, former)
     built: dict[str, BuiltWheel] = {}
@@ -62,6 +63,7 @@ def pin(wanted: WantedRuntime, former: LockedRuntime | None, access: Access) -> 
         )
         while True:
             chosen = dict(_resolved(wish, wanted.targets))
+            _check_wanted(wanted, chosen)
             new = _unbuilt(chosen, built)
             built |= {one.sha256: _built(one, former, sources, access) for one in new}
             if not any(built[one.sha256].metadata.requires for one in new):
@@ -86,6 +88,16 @@ def _resolved(wish: Wish, targets: Sequence[Target]) -> Iterator[tuple[Target, t
         yield target, found
 
 
+def _check_wanted(wanted: WantedRuntime, chosen: Mapping[Target, Sequence[Found]]) -> None:
+    """Raise UsageError for a consent that nothing needs: it is mistyped, or out of date."""
+    sources = {project_of(one.file) for found in chosen.values() for one in found if one.is_source}
+    if unused := sorted(set(wanted.no_binary) - sources):
+        raise UsageError(
+            f"'no_binary' names {', '.join(unused)}, and nothing asks for it",
+            hint="take it out of the profile's 'runtime'",
+        )
+
+
 def _unbuilt(
     chosen: Mapping[Target, Sequence[Found]], built: Mapping[str, BuiltWheel]
 ) -> list[Found]:
@@ -95,7 +107,7 @@ def _unbuilt(
             one
             for found in chosen.values()
             for one in found
-            if one.file.endswith(SDIST) and one.sha256 not in built
+            if one.is_source and one.sha256 not in built
         },
         key=lambda one: one.file,
     )

@@ -23,7 +23,7 @@ from packaging.tags import Tag
 from airgap.digest import is_sha256
 from airgap.errors import AirgapError, UsageError
 from airgap.yaml_document import Form
-from bundler.wheelhouse.names import SOURCE, WHEEL, WheelName
+from bundler.wheelhouse.names import SDIST, SOURCE, WHEEL, WheelName
 from bundler.wheelhouse.targets import PYTHONS, Target
 
 LONGEST: Final = 900
@@ -57,6 +57,11 @@ class Found:
     url: str
     sha256: str
     size: int | None
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is an sdist."""
+        return self.file.endswith(SDIST)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from airgap.errors import AirgapError, UsageError
 from bundler.build import build
@@ -373,6 +375,12 @@ def test_locking_again_changes_nothing(
     assert av_of(again) == av_of(lock)
 
 
+def test_a_project_that_nothing_asks_for_is_named(av: Any, access: Access) -> None:
+    text = PROFILE.replace("[av]", "[av, aw]")
+    with pytest.raises(UsageError, match="'no_binary' names aw, and nothing asks for it"):
+        lock_profile(Profile.parse(text.encode(), "ward.yaml"), None, access)
+
+
 @pytest.mark.heavy  # it resolves and builds twice
 def test_what_it_requires_is_resolved_too(av: Any, access: Access, published: Any) -> None:
     published.publish("only-av-wants-it==2.0")
@@ -403,7 +411,7 @@ def test_another_result_than_the_locked_one_is_refused(
     lie = replace(lie, models=())
     with pytest.raises(AirgapError, match=f"expected sha256 {'f' * 64}, found") as caught:
         build(profile, lie, access, tmp_path / "out", {})
-    assert "built from 'av-18.1.0.tar.gz'" in caught.value.message
+    assert "source 'av-18.1.0.tar.gz'" in caught.value.message
     assert not (tmp_path / "out").exists()
 
 
@@ -422,7 +430,9 @@ def test_the_papers_say_that_it_was_built_here_and_of_what(
     page = (folder / "REVIEW.html").read_text()
     assert page.count("BUILT HERE") == 2  # and this project
     assert derived.sources[0].replace("&", "&amp;") in page
-    bom = json.loads((folder / "sbom.cdx.json").read_text())
+    text = (folder / "sbom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bom = json.loads(text)
     (found,) = [one for one in bom["components"] if one["name"] == "av"]
     assert found["pedigree"]["ancestors"][0]["purl"] == derived.sources[0]
     assert derived.sources[1] in found["pedigree"]["notes"]
