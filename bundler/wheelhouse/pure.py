@@ -12,8 +12,6 @@ import zipfile
 from pathlib import Path
 from typing import Final, NoReturn
 
-from packaging.version import InvalidVersion, Version
-
 from airgap.errors import AirgapError
 from airgap.limits import MIB
 from bundler.scan.verdict import UnsafeError
@@ -63,17 +61,24 @@ def take_wheel(folder: Path, release: str) -> tuple[str, bytes]:
 
 def _check_name(file: str, release: str) -> None:
     named = WheelName.parse(file)
-    if {(one.abi, one.platform) for one in named.tags} != {("none", "any")}:
+    pythons, abi, platform = named.tag.split("-")
+    if (abi, platform) != ("none", "any"):
         _refuse(release, f"'{file}' is for one Python or machine; only 'py3-none-any' is taken")
-    if not any(one.interpreter == "py3" for one in named.tags):
+    if "py3" not in pythons.split("."):
         _refuse(release, f"'{file}' is not for every Python 3")
     project, _, version = release.partition("==")
-    try:
-        is_same = Version(named.version) == Version(version)
-    except InvalidVersion:
-        is_same = named.version == version
-    if named.name != project or not is_same:
+    if named.name != project or not _same(named.version, version):
         _refuse(release, f"'{file}' is of another release")
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two texts are one version: a backend may write `1.0` for `1.0.0`."""
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - as in `names`
+
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other
 
 
 def _read(path: Path) -> bytes:
