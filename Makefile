@@ -51,7 +51,7 @@ test-speakers:
 speakers: $(VENV)/installed-speakers
 	airgap fetch demo
 	airgap fetch tests/data/profiles/voices.yaml
-	AIRGAP_SPEAKERS=1 $(PYTEST) -m speakers
+	AIRGAP_SPEAKERS=1 $(PYTEST) -m "speakers and not large"
 
 check: $(VENV)/installed-dev
 	ruff check

@@ -31,7 +31,7 @@ from bundler.wheelhouse.own import PROJECT
 from bundler.wheelhouse.packing import pack
 from bundler.wheelhouse.targets import Target
 
-pytestmark = [pytest.mark.speakers, pytest.mark.heavy]
+pytestmark = [pytest.mark.speakers, pytest.mark.heavy, pytest.mark.large]
 
 EXTRAS = ("cpu", "nemo", "pyannote")
 TARGET = Target(f"3.{sys.version_info.minor}", f"manylinux_2_28_{platform.machine()}")
