@@ -47,7 +47,7 @@ def foreign() -> Callable[[str], str]:
         assert tool in packages, f"'{tool}' and its package belong into .ci/packages"
         if found := shutil.which(tool):
             return found
-        if Path(tool).is_file():  # a package's data; a relative name is none of .ci/packages
+        if tool.startswith("/") and Path(tool).is_file():  # a file that a package brings
             return tool
         absent = f"'{tool}' is not installed: apt-get install {packages[tool]}"
         if os.environ.get("CI"):

@@ -130,7 +130,7 @@ class Pod:
         for name, value in variables.items():
             arguments = [one.replace(f"$({name})", value) for one in arguments]
         # An image's own variables; what is not in it lies elsewhere here.
-        variables |= {"PATH": "/usr/bin:/bin", "PYTHONPATH": "/opt/airgap", "HOME": "/"}
+        variables |= {"PATH": "/usr/bin:/bin", "PYTHONPATH": "/opt/airgap", "HOME": "/tmp"}
         return {
             "ociVersion": "1.0.2",
             "process": {
