@@ -1,4 +1,4 @@
-"""What is under deploy/, as the real tools read it, and pods of it run by a real container runtime."""
+"""What is under deploy/, as the real tools read it, and its pods, run by a real runtime."""
 
 from __future__ import annotations
 
@@ -129,8 +129,7 @@ class Pod:
         arguments = container["args"]
         for name, value in variables.items():
             arguments = [one.replace(f"$({name})", value) for one in arguments]
-        # An image's own variables; what is not in it lies elsewhere here.
-        variables |= {"PATH": "/usr/bin:/bin", "PYTHONPATH": "/opt/airgap", "HOME": "/tmp"}
+        variables |= {"PATH": "/usr/bin:/bin", "PYTHONPATH": "/opt/airgap"}  # an image's own
         return {
             "ociVersion": "1.0.2",
             "process": {
@@ -253,8 +252,8 @@ def pod(
     def make(spec: Any, **objects: Any) -> Pod:
         loopback = "ip link set lo up && exec sleep infinity"
         networks.append(subprocess.Popen(["unshare", "--net", "sh", "-c", loopback]))
-        names = [f"/proc/{one}/ns/net" for one in ("self", networks[-1].pid)]
-        while os.readlink(names[0]) == os.readlink(names[1]):
+        ours, new = (Path(f"/proc/{one}/ns/net") for one in ("self", networks[-1].pid))
+        while new.readlink() == ours.readlink():
             time.sleep(0.01)
         return Pod(spec, tmp_path_factory.mktemp("pod"), networks[-1], **objects)
 

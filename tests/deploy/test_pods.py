@@ -1,4 +1,4 @@
-"""The manifests' pods at work: containers of a real runtime, on a real bundle, until they are ready."""
+"""The manifests' pods at work: containers of a real runtime, on a real bundle, until ready."""
 
 from __future__ import annotations
 
