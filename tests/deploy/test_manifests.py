@@ -256,11 +256,9 @@ def test_every_service_of_compose_is_confined() -> None:
 
 
 def test_no_secret_stands_in_a_file() -> None:
+    given = re.compile(r"(?i)minioadmin|(password|passphrase|api_keys|access_key(_id)?)=[\w-]")
     for file in DEPLOY.rglob("*.y*ml"):
-        text = file.read_text()
-        assert not re.search(r"minioadmin|(?i:password|secret[-_ ]?key)\s*[:=]\s*['\"]?\w", text), (
-            file
-        )
+        assert given.search(file.read_text()) is None, file
 
 
 # --- what somebody makes by hand -------------------------------------------------------------------
