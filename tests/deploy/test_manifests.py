@@ -247,7 +247,7 @@ def test_every_service_of_compose_is_confined() -> None:
             assert volume["bind"] == {"create_host_path": False}
             assert not volume["target"].startswith(BAKED)
     for name in ("cpu", "gpu", "s3"):
-        assert services[name]["ports"] == ["${AIRGAP_LISTEN:-127.0.0.1:8000}:8000"]
+        assert services[name]["ports"] == ["${LISTEN:-127.0.0.1:8000}:8000"]
         assert {volume["target"] for volume in services[name]["volumes"]} == {
             services[name]["environment"]["AIRGAP_ROOT"],
             "/etc/airgap/trust",
@@ -261,7 +261,7 @@ def test_no_secret_stands_in_a_file() -> None:
         assert given.search(file.read_text()) is None, file
 
 
-# --- what somebody makes by hand -------------------------------------------------------------------
+# --- what somebody makes by hand ------------------------------------------------------------------
 
 
 def test_what_is_referred_to_is_made_here_or_on_the_page(built: Built) -> None:

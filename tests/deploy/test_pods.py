@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.heavy
 
@@ -171,3 +172,64 @@ def test_a_root_that_was_never_started_is_refused(
     assert done.returncode == 3
     assert "the record of accepted bundles" in done.stderr
     assert "airgap trust reset-sequence" in done.stderr
+
+
+# --- Docker Compose: the same runtime, the same system calls --------------------------------------
+
+
+def as_pod(name: str, *command: str) -> tuple[Any, Any]:
+    """A service of compose.yaml as a pod has it: its spec, and the one container."""
+    file = Path(__file__).parent.parent.parent / "deploy/compose/compose.yaml"
+    service = yaml.safe_load(file.read_text())["services"][name]
+    user, _, group = service["user"].partition(":")
+    volumes = [
+        {"name": one["source"], "persistentVolumeClaim": {"claimName": one["source"]}}
+        for one in service["volumes"]
+    ]
+    mounts = [
+        {"name": one["source"], "mountPath": one["target"], "readOnly": one.get("read_only", False)}
+        for one in service["volumes"]
+    ]
+    (tmp,) = (one.partition(":")[0] for one in service["tmpfs"])
+    container = {
+        "name": name,
+        "args": [*command] or service["command"],
+        "env": [{"name": one, "value": value} for one, value in service["environment"].items()],
+        "volumeMounts": [*mounts, {"name": "tmp", "mountPath": tmp}],
+        "readinessProbe": {"httpGet": {"path": "/ready"}},
+        "securityContext": {
+            "runAsUser": int(user),
+            "runAsGroup": int(group),
+            "allowPrivilegeEscalation": service["security_opt"] != ["no-new-privileges:true"],
+            "readOnlyRootFilesystem": service["read_only"],
+            "capabilities": {"drop": service["cap_drop"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    return {"volumes": [*volumes, {"name": "tmp", "emptyDir": {}}]}, container
+
+
+def test_compose_trusts_mounts_and_serves(
+    demo_site: Any, pod: Callable[..., Any], objects: Any, claim: Callable[[str], Path]
+) -> None:
+    """The commands of docs/deploying.md, in their order."""
+    bundles = objects["claims"]["airgap-bundles"]
+    for public in demo_site.place.keys.glob("alice.*.pub"):
+        (bundles / public.name).write_bytes(public.read_bytes())
+    claims = {"./bundles": bundles, "./root": claim("new-root"), "./trust": claim("trust")}
+    keys = ("/bundles/alice.ed25519.pub", "/bundles/alice.ecdsa-p384.pub")
+    for command in (
+        ("trust", "init"),
+        ("trust", "add", *keys, "--signer", "alice", "--fingerprint", demo_site.fingerprint),
+        ("mount", f"/bundles/{demo_site.bundle.name}"),
+        ("apikey", "add", "ward-7"),
+    ):
+        spec, container = as_pod("airgap", *command)
+        done = pod(spec, claims=claims, config={}, secrets={}).run(container)
+        assert done.returncode == 0, done.stderr
+    spec, container = as_pod("cpu")
+    server = pod(spec, claims=claims, config={}, secrets={})
+    with serving(server, container):
+        assert server.curl("/v1/models") == "401"
+        key = f"Authorization: Bearer {done.stdout.strip()}"
+        assert server.curl("/v1/models", "-H", key) == "200"
