@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,30 +18,44 @@ import yaml
 
 pytestmark = pytest.mark.heavy
 
+ROOT = Path(__file__).parent.parent.parent
 KEY = "a-key-that-is-long-enough"
 
 
 @pytest.fixture
 def objects(
-    demo_site: Any, fresh_place: Callable[[], Any], claim: Callable[[str], Path]
+    demo_site: Any,
+    fresh_place: Callable[[], Any],
+    script: Callable[[str], Path],
+    claim: Callable[[str], Path],
 ) -> Mapping[str, Mapping[str, Any]]:
-    """What a site has made by hand: trust, a key for callers, and a bundle on its volume."""
+    """What a site makes by hand, by the commands of docs/deploying.md; a bundle on its volume."""
     maker = fresh_place()
-    trust = maker.folder / "trust"
     public = sorted(demo_site.place.keys.glob("alice.*.pub"))
     signer = ("--signer", "alice", "--fingerprint", demo_site.fingerprint)
     for command in (("trust", "init"), ("trust", "add", *public, *signer)):
-        done = maker.airgap(*command, AIRGAP_TRUST=str(trust))
+        done = maker.airgap(*command, AIRGAP_TRUST=str(maker.folder / "trust"))
         assert done.code == 0, done.err
+    (maker.folder / "keys.txt").write_text(f"{KEY},another-key-that-is-long\n")
     bundles = claim("bundles")
     (bundles / demo_site.bundle.name).hardlink_to(demo_site.bundle)
+    made: dict[str, dict[str, Any]] = {"ConfigMap": {}, "Secret": {}}
+    page = (ROOT / "docs/deploying.md").read_text()
+    for line in re.findall(r"^kubectl (-n airgap create .+)$", page, re.MULTILINE):
+        command = [script("kubectl"), *shlex.split(line), "--dry-run=client", "--output=json"]
+        printed = subprocess.run(command, cwd=maker.folder, capture_output=True, check=True).stdout
+        one = json.loads(printed)
+        made[one["kind"]][one["metadata"]["name"]] = one["data"]
     return {
         "claims": {"airgap-bundles": bundles, "airgap-root": claim("root")},
         "config": {
-            "airgap-trust": {"policy.yaml": (trust / "policy.yaml").read_bytes()},
-            "airgap-trust-keys": {one.name: one.read_bytes() for one in (trust / "keys").iterdir()},
+            name: {file: text.encode() for file, text in files.items()}
+            for name, files in made["ConfigMap"].items()
         },
-        "secrets": {"airgap-api-keys": {"API_KEYS": KEY}},
+        "secrets": {
+            name: {key: base64.b64decode(text).decode() for key, text in keys.items()}
+            for name, keys in made["Secret"].items()
+        },
     }
 
 
@@ -103,6 +121,8 @@ def test_a_root_that_no_server_writes_is_served(
     before = sorted((one, one.lstat().st_mtime_ns) for one in root.rglob("*"))
     spec = template(built("kubernetes/overlays/cpu"), "Deployment")
     server = pod(spec, **mounted)
+    doctor = {**spec["containers"][0], "name": "doctor", "args": ["doctor", "--device=cpu"]}
+    print(server.run(doctor))
     with serving(server, spec["containers"][0]) as log:
         assert server.curl(spec["containers"][0]["livenessProbe"]["httpGet"]["path"]) == "200"
         assert server.curl("/v1/models") == "401"
@@ -179,8 +199,8 @@ def test_a_root_that_was_never_started_is_refused(
 
 def as_pod(name: str, *command: str) -> tuple[Any, Any]:
     """A service of compose.yaml as a pod has it: its spec, and the one container."""
-    file = Path(__file__).parent.parent.parent / "deploy/compose/compose.yaml"
-    service = yaml.safe_load(file.read_text())["services"][name]
+    services = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]
+    service = services[name]
     user, _, group = service["user"].partition(":")
     volumes = [
         {"name": one["source"], "persistentVolumeClaim": {"claimName": one["source"]}}
