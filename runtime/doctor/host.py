@@ -58,7 +58,7 @@ def examine(root: Path, wish: Wish) -> Host:
     """
     _require_sight(root)
     engine, guard = _Probe("engine", wish.device, wish.compute_type), _Probe("guard")
-    trust, place, installed = _trust(root), _place(root), _libraries()
+    trust, place, installed = _trust(root), _place(root, wish.spool or root / "spool"), _libraries()
     return Host(
         wish=wish,
         trust=trust,
@@ -144,25 +144,31 @@ def _last_line(log: AuditLog) -> str | Trouble:
 # --- the root -----------------------------------------------------------------------------------
 
 
-def _place(root: Path) -> Place:
-    there = next((one for one in (root, *root.parents) if os.path.lexists(one)), Path("/"))
-    system = _file_system(there)
+def _place(root: Path, spool: Path) -> Place:
+    system = _file_system(_nearest(root))
     temporary = places.temporary()
     scratch = _file_system(temporary) if os.access(temporary, os.W_OK | os.X_OK) else None
     below = [root / name for name in ("store", "store/sha256", "mounts", "state")]
     ours = [root, TrustStore.of_host(root).folder, *below]
-    spool = _status(root / "spool")
+    spool_there = _status(spool)
     return Place(
         root=root,
         free=system.f_bavail * system.f_frsize if system else None,
         free_files=system.f_favail if system and system.f_files else None,
-        writable=os.access(there, os.W_OK | os.X_OK),
+        writable=os.access(_nearest(root), os.W_OK | os.X_OK),
         open_to_others=tuple(one for one in ours if _open_to_others(one)),
-        spool_owner=spool.st_uid if spool else None,
+        spool=spool,
+        spool_owner=spool_there.st_uid if spool_there else None,
+        spool_makeable=os.access(_nearest(spool), os.W_OK | os.X_OK),
         user=os.geteuid(),
         temporary=temporary,
         temporary_free=scratch.f_bavail * scratch.f_frsize if scratch else None,
     )
+
+
+def _nearest(path: Path) -> Path:
+    """What is there of a path: itself, or the nearest folder above it."""
+    return next((one for one in (path, *path.parents) if os.path.lexists(one)), Path("/"))
 
 
 def _file_system(path: Path) -> os.statvfs_result | None:
