@@ -23,7 +23,6 @@ class Wish:
     verified_load: VerifiedLoad = VerifiedLoad.BUFFER
     diarization: Diarization = Diarization.AUTO
     emotion: bool = False
-    spool: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Place:
         open_to_others: folders that others than their owner may write.
         spool: the folder for large recordings.
         spool_owner: whom it belongs to; None where there is none.
-        spool_makeable: whether this user may make it.
+        spool_makeable: whether this user could make it.
         user: this process's user id.
         temporary: the folder for short-lived copies.
         temporary_free: bytes free there; None where this user cannot write it.

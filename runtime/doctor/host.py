@@ -58,7 +58,7 @@ def examine(root: Path, wish: Wish) -> Host:
     """
     _require_sight(root)
     engine, guard = _Probe("engine", wish.device, wish.compute_type), _Probe("guard")
-    trust, place, installed = _trust(root), _place(root, wish.spool or root / "spool"), _libraries()
+    trust, place, installed = _trust(root), _place(root), _libraries()
     return Host(
         wish=wish,
         trust=trust,
@@ -144,22 +144,24 @@ def _last_line(log: AuditLog) -> str | Trouble:
 # --- the root -----------------------------------------------------------------------------------
 
 
-def _place(root: Path, spool: Path) -> Place:
-    system = _file_system(_nearest(root))
+def _place(root: Path) -> Place:
+    there = _nearest(root)
+    system = _file_system(there)
     temporary = places.temporary()
     scratch = _file_system(temporary) if os.access(temporary, os.W_OK | os.X_OK) else None
     below = [root / name for name in ("store", "store/sha256", "mounts", "state")]
     ours = [root, TrustStore.of_host(root).folder, *below]
-    spool_there = _status(spool)
+    spool = places.spool(root)
+    spooled = _status(spool)
     return Place(
         root=root,
         free=system.f_bavail * system.f_frsize if system else None,
         free_files=system.f_favail if system and system.f_files else None,
-        writable=os.access(_nearest(root), os.W_OK | os.X_OK),
+        writable=os.access(there, os.W_OK | os.X_OK),
         open_to_others=tuple(one for one in ours if _open_to_others(one)),
         spool=spool,
-        spool_owner=spool_there.st_uid if spool_there else None,
-        spool_makeable=os.access(_nearest(spool), os.W_OK | os.X_OK),
+        spool_owner=spooled.st_uid if spooled else None,
+        spool_makeable=os.access(_nearest(spool.parent), os.W_OK | os.X_OK),
         user=os.geteuid(),
         temporary=temporary,
         temporary_free=scratch.f_bavail * scratch.f_frsize if scratch else None,
@@ -167,7 +169,7 @@ def _place(root: Path, spool: Path) -> Place:
 
 
 def _nearest(path: Path) -> Path:
-    """What is there of a path: itself, or the nearest folder above it."""
+    """The folder itself, or the nearest above it that is there."""
     return next((one for one in (path, *path.parents) if os.path.lexists(one)), Path("/"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,8 @@ from runtime.verbs import loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runtime.doctor.checks import Diagnosis
     from runtime.doctor.facts import Wish
 
@@ -51,14 +52,6 @@ def doctor(
     emotion: Annotated[
         bool, typer.Option("--emotion", help="Emotion models are to be served as well.")
     ] = False,
-    spool: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Private folder for large recordings; else `spool` in the root.",
-            show_default=False,
-        ),
-    ] = None,
     root: options.Root = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -87,9 +80,7 @@ def doctor(
             f"--bundle names what is mounted, and '{named}' what is not: one of them",
             hint="airgap doctor --help",
         )
-    wish = Wish(
-        tuple(model or ()), device, compute_type, verified_load, diarization, emotion, spool
-    )
+    wish = Wish(tuple(model or ()), device, compute_type, verified_load, diarization, emotion)
     place = places.isolated_root(root)
     diagnoses = _examined(place, named, bundle, wish)
     _show(diagnoses, quiet=quiet)

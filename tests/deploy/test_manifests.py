@@ -107,7 +107,7 @@ def test_every_variable_is_read_by_the_code(built: Built) -> None:
         if f"$({variable['name']})" not in container["args"]
     }
     named |= {*compose()["services"]["cpu"]["environment"]}
-    assert named == {"AIRGAP_ROOT", "API_KEYS"}
+    assert named == {"AIRGAP_ROOT", "AIRGAP_SPOOL", "API_KEYS"}
     assert read_by_the_code(named) == named
 
 
@@ -139,7 +139,8 @@ def test_volumes_lie_where_the_code_looks_and_hide_no_baked_models(
 def test_a_server_reads_its_root_and_writes_to_tmp_alone(folder: str, built: Built) -> None:
     _, server = the_server(built(folder))
     writable = [one["mountPath"] for one in server["volumeMounts"] if not one.get("readOnly")]
-    assert writable == [str(Path(parsed(server["args"])["spool"]).parent)]
+    (spool,) = (one["value"] for one in server["env"] if one["name"] == "AIRGAP_SPOOL")
+    assert writable == [str(Path(spool).parent)]
 
 
 @pytest.mark.parametrize("folder", [*OVERLAYS, "kserve"])

@@ -49,7 +49,7 @@ HOST = Host(
         spool_owner=None,
         spool_makeable=True,
         user=7,
-        temporary=Path("/t"),
+        temporary=Path("/tmp"),  # noqa: S108
         temporary_free=90 * GB,
     ),
     machine=Machine(
@@ -135,7 +135,7 @@ PROVOKED = [
     ("room.space", on("place", free=None), "fail", "cannot be looked at", "--root"),
     ("room.space", on("place", free=1000), "fail", "1.0 kB are free in '/r'", "free some space"),
     ("room.space", on("place", free_files=3), "fail", "room for 3 more files", "--root"),
-    ("room.temporary", on("place", temporary_free=None), "fail", "cannot write '/t'", "TMPDIR"),
+    ("room.temporary", on("place", temporary_free=None), "fail", "cannot write '/tmp'", "TMPDIR"),
     ("room.rights", on("place", writable=False), "warn", "may read '/r' and not write", "owner"),
     (
         "room.rights",
@@ -273,7 +273,7 @@ PROVOKED = [
         "bundle.copies",
         bundle(MODEL, SPEAKERS, host=on("place", temporary_free=GB // 2)),
         "fail",
-        "are copied to '/t' while they are loaded: 1.00 GB, and 500.0 MB are free",
+        "are copied to '/tmp' while they are loaded: 1.00 GB, and 500.0 MB are free",
         "TMPDIR",
     ),
     ("offer.space", bundle(host=on("place", free=GB), base=OFFERED), "fail", "3.07 GB", "--root"),
