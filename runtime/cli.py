@@ -9,6 +9,7 @@ from runtime.verbs import (
     cache,
     doctor,
     gc,
+    load,
     mirror,
     mount,
     rollback,
@@ -24,6 +25,18 @@ from runtime.verbs import list as list_verb
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    everyday = (mount, update, status, doctor, list_verb, cache, rollback, unmount, gc, runtime)
+    everyday = (
+        mount,
+        update,
+        status,
+        doctor,
+        list_verb,
+        cache,
+        rollback,
+        unmount,
+        gc,
+        runtime,
+        load,
+    )
     for verb in (*everyday, transcribe, serve, mirror, apikey):
         verb.register(app)
