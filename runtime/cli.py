@@ -25,18 +25,6 @@ from runtime.verbs import list as list_verb
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    everyday = (
-        mount,
-        update,
-        status,
-        doctor,
-        list_verb,
-        cache,
-        rollback,
-        unmount,
-        gc,
-        runtime,
-        load,
-    )
-    for verb in (*everyday, transcribe, serve, mirror, apikey):
+    everyday = (mount, update, status, doctor, list_verb, cache, rollback, unmount, gc, runtime)
+    for verb in (*everyday, load, transcribe, serve, mirror, apikey):
         verb.register(app)

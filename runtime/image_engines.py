@@ -1,7 +1,8 @@
-"""Container engines of this host, each by the program that takes an image from standard input.
+"""Where a container image goes: into an engine of this host, or into a file.
 
-The program is run by its path, without a shell, and decides itself which daemon it speaks to. We
-open no daemon's socket: whoever may write to one is root on this host.
+An engine is its program that takes an image from standard input. It is run by its path, without a
+shell, and decides itself which daemon it speaks to. We open no daemon's socket: whoever may write
+to one is root on this host.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Final
 
 from airgap.errors import AirgapError, UsageError
+from airgap.files import written_whole
 
 _SHOWN: Final = 2_000
 """Characters of a program's complaint that an error shows, from its end."""
+
+_ELSEWHERE: Final = "or airgap load --to ./FILE.tar, and load that elsewhere"
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,16 @@ class Engine:
         if path is None:
             raise AirgapError(
                 f"'{self.program}' is not on this user's PATH",
-                hint=f"install {self.name}; or airgap load --to ./FILE.tar, and load that elsewhere",
+                hint=f"install {self.name}; {_ELSEWHERE}",
             )
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             try:
                 process = subprocess.Popen(  # noqa: S603 - a path, and arguments of our own
-                    [path, *self.arguments], stdin=subprocess.PIPE, stdout=out, stderr=err
+                    [path, *self.arguments],
+                    bufsize=0,
+                    stdin=subprocess.PIPE,
+                    stdout=out,
+                    stderr=err,
                 )
             except OSError as error:
                 raise AirgapError(f"cannot run '{path}': {error.strerror}") from error
@@ -70,6 +79,36 @@ class Engine:
             return said
 
 
+@dataclass(frozen=True)
+class Archive:
+    """A file in the place of an engine.
+
+    Attributes:
+        path: of the file, which is not there yet.
+    """
+
+    path: Path
+
+    @classmethod
+    def new(cls, named: str) -> Archive:
+        """A file that is yet to be made. Raises UsageError where it is there already."""
+        if Path(named).exists():
+            raise UsageError(f"--to '{named}' is there already", hint="choose another FILE")
+        return cls(Path(named))
+
+    @property
+    def name(self) -> str:
+        """As `--to` has it."""
+        return str(self.path)
+
+    def load(self, pieces: Iterator[bytes]) -> str:
+        """Write the archive, which is there whole or not at all; there is nothing to say of it."""
+        with written_whole(self.path) as stream:
+            for piece in pieces:
+                stream.write(piece)
+        return ""
+
+
 ENGINES: Final = (
     Engine("docker", "docker", ("load",)),
     Engine("podman", "podman", ("load",)),
@@ -77,13 +116,16 @@ ENGINES: Final = (
 )
 
 
-def choose(named: str | None) -> Engine:
-    """The engine of that name; the one that this host has, where none is given.
+def choose(named: str | None) -> Engine | Archive:
+    """Where an image goes: the engine or file of that name; else the engine that this host has.
 
     Raises:
-        UsageError: there is none of that name, or none was named and this host has several.
+        UsageError: there is none of that name, the file is there already, or none was named and
+            this host has several engines.
         AirgapError: none was named, and this host has none.
     """
+    if named is not None and ("/" in named or named.endswith(".tar")):
+        return Archive.new(named)
     names = ", ".join(one.name for one in ENGINES)
     if named is not None:
         for one in ENGINES:
@@ -97,7 +139,7 @@ def choose(named: str | None) -> Engine:
     if not found:
         raise AirgapError(
             f"no container engine is on this user's PATH: expected one of {names}",
-            hint="install one; or airgap load --to ./FILE.tar, and load that elsewhere",
+            hint=f"install one; {_ELSEWHERE}",
         )
     if len(found) > 1:
         raise UsageError(
@@ -111,7 +153,9 @@ def _feed(process: subprocess.Popen[bytes], pieces: Iterator[bytes]) -> None:
     assert process.stdin is not None  # noqa: S101 - it was asked for
     try:
         for piece in pieces:
-            process.stdin.write(piece)
+            left = memoryview(piece)
+            while left:
+                left = left[process.stdin.write(left) :]
         process.stdin.close()
     except BrokenPipeError:  # it has ended, and its exit code says why
         pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,7 @@ from airgap.console import console, human_size
 from airgap.verbs import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from airgap.manifest import Artifact, File
     from runtime.generation import Generation
@@ -74,8 +73,7 @@ def load(
     from runtime import generation, image_engines, loading, standing
 
     place = places.isolated_root(root)
-    target = _file(to)
-    engine = None if target else image_engines.choose(to)
+    target = image_engines.choose(to)
     with generation.current(place, bundle) as one:
         artifact, file = _image(one, name)
         for warning in standing.warnings(one, place, clock()):
@@ -85,12 +83,11 @@ def load(
             console.progress("check", file.size) as bar,
             loading.matched_pieces(one, file, bar.advance) as pieces,
         ):
-            said = engine.load(pieces) if engine else _write(target, pieces)
-        where = engine.name if engine else str(target)
-        _record(place, one, artifact, file, where)
+            said = target.load(pieces)
+        _record(place, one, artifact, file, target.name)
     for line in said.splitlines():
         console.say(line)
-    console.data(f"{artifact.id} of {one.statement.title}: verified, and handed to {where}")
+    console.data(f"{artifact.id} of {one.statement.title}: verified, and handed to {target.name}")
     console.data(f"  sha256         {file.sha256}")
     console.data(f"  size           {human_size(file.size)}")
     console.data(f"  approval code  {one.approval_code}")
@@ -102,22 +99,11 @@ def load(
             "image": artifact.id,
             "sha256": file.sha256,
             "size": file.size,
-            "to": where,
+            "to": target.name,
             "approval_code": one.approval_code,
             "said": said.splitlines(),
         },
     )
-
-
-def _file(to: str | None) -> Path | None:
-    """The file that `--to` means; None where it means an engine. Raises UsageError: it exists."""
-    from airgap.errors import UsageError
-
-    if to is None or not ("/" in to or to.endswith(".tar")):
-        return None
-    if Path(to).exists():
-        raise UsageError(f"--to '{to}' is there already", hint="choose another FILE")
-    return Path(to)
 
 
 def _image(one: Generation, name: str | None) -> tuple[Artifact, File]:
@@ -140,16 +126,6 @@ def _image(one: Generation, name: str | None) -> tuple[Artifact, File]:
             hint="ask who built the bundle",
         )
     return chosen[0], files[0]
-
-
-def _write(target: Path | None, pieces: Iterator[bytes]) -> str:
-    from airgap.files import written_whole
-
-    assert target is not None  # noqa: S101 - there is no engine
-    with written_whole(target) as stream:
-        for piece in pieces:
-            stream.write(piece)
-    return ""
 
 
 def _record(root: Path, one: Generation, artifact: Artifact, file: File, where: str) -> None:
