@@ -1,22 +1,27 @@
 """Dockerfile.cpu, built by buildah on a tree of Debian's, and run without a network.
 
-What the image's configuration says is what is run: environment, user, folder, entrypoint, command and
-health check. The root file system is read-only, /tmp a tmpfs, and there is no network but loopback.
+What the image's configuration says is what is run: environment, user, folder, entrypoint, command
+and health check. The root file system is read-only, /tmp a tmpfs, and there is no network but
+loopback.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from airgap import places
 
 pytestmark = [pytest.mark.heavy, pytest.mark.images]
 
@@ -101,9 +106,7 @@ class Image:
     rootfs: Path
     config: dict[str, Any]
 
-    def run(
-        self, script: str, volume: Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, volume: Path | None = None) -> subprocess.CompletedProcess[str]:
         """A script in a container of it, without a network."""
         environment = [*self.config["Env"], f"API_KEYS={KEY}"]
         inside = f"cd {self.config['WorkingDir']}; {script}"
@@ -222,12 +225,13 @@ def test_an_image_has_the_isolated_side_and_no_tool_to_build_with(plain: Image) 
     tops = {path.name for path in site.iterdir()}
     assert {"airgap", "runtime", "faster_whisper", "uvicorn"} <= tops
     assert tops & {"bundler", "profiles", "setuptools", "pip"} == set()
-    assert [path for path in plain.rootfs.glob("build/*")] == []
+    assert list(plain.rootfs.glob("build/*")) == []
     assert not (plain.rootfs / "root/.cache").exists()
     assert list((plain.rootfs / "srv/airgap").iterdir()) == []
     assert list((plain.rootfs / "media").iterdir()) == []
     assert plain.config["User"] == "10001:10001"
-    said = plain.run(f"id -u; {plain.entrypoint} build demo; echo $?; touch /app/x || echo read-only")
+    build = f"{plain.entrypoint} build demo; echo $?"
+    said = plain.run(f"id -u; {build}; touch /app/x || echo read-only")
     assert said.stdout.splitlines() == ["10001", "2", "read-only"]
     assert "belongs to the connected side" in said.stderr
 
@@ -303,16 +307,53 @@ def test_a_bundle_that_nobody_named_is_not_left_out_in_silence(
 
 
 def test_an_image_crosses_in_a_bundle(
-    builder: Builder, plain: Image, host: Any, tmp_path: Path, foreign: Callable[[str], str]
+    builder: Builder,
+    plain: Image,
+    host: Any,
+    demo_files: Mapping[str, Path],
+    foreign: Callable[[str], str],
 ) -> None:
-    """Saved, locked, scanned, signed, mounted, loaded: the engine has the very same image."""
+    """Saved, locked, scanned, signed, mounted, loaded: what comes out is the very same image."""
     assert plain
-    archive = tmp_path / "airgap-cpu.tar"
+    folder: Path = host.folder
+    archive = folder / "airgap-cpu.tar"
     builder.run("push", "--quiet", "localhost/plain", f"docker-archive:{archive}:airgap:cpu")
-    (tmp_path / "site.yaml").write_text(
-        "profile: 1\nname: site\ndescription: with its image\ndevice: cpu\ndiarization: none\n"
-        "models:\n- asr: tiny.en\nimages:\n- image: airgap-cpu\n  file: airgap-cpu.tar\n"
-        f"  source: {{local: {tmp_path}}}\n  licence: Apache-2.0\nruntime: none\n"
+    profile = (ROOT / "profiles/demo.yaml").read_text().replace("name: demo", "name: site")
+    image = "{image: airgap-cpu, file: airgap-cpu.tar, source: {local: .}, licence: X}"
+    (folder / "site.yaml").write_text(f"{profile}images: [{image}]\n")
+    demo = yaml.safe_load((ROOT / "profiles/demo.lock.yaml").read_text())
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    demo |= {
+        "name": "site",
+        "profile_sha256": hashlib.sha256((folder / "site.yaml").read_bytes()).hexdigest(),
+    }
+    demo["models"].append(
+        {
+            "id": "airgap-cpu",
+            "role": "image",
+            "licence": "X",
+            "gated": False,
+            "sources": [{"local": "."}],
+            "files": [
+                {"path": archive.name, "size": archive.stat().st_size, "sha256": digest},
+            ],
+        }
     )
-    assert host
-    assert foreign("skopeo")
+    (folder / "site.lock.yaml").write_text(yaml.safe_dump(demo))
+    signed = ("--key", "alice", "--passphrase-file", host.passphrase)
+    cache = {"AIRGAP_CACHE": str(folder / "cache")}  # 0.8 GB that nobody needs again
+    for path in demo_files.values():
+        copy = folder / "cache" / path.relative_to(places.download_cache())
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    built = host.airgap("build", "./site.yaml", *signed, **cache)
+    assert built.code == 0, built.err
+    mounted = host.airgap("mount", "site-1.0.0/site-1.0.0.tar.zst")
+    assert mounted.code == 0, mounted.err
+    out = folder / "out.tar"
+    loaded = host.airgap("load", "--bundle", "site", "--to", out)
+    assert loaded.code == 0, loaded.err
+    assert hashlib.sha256(out.read_bytes()).hexdigest() == digest
+    skopeo = [foreign("skopeo"), "inspect", "--config", f"docker-archive:{out}"]
+    told = subprocess.run(skopeo, capture_output=True, text=True, check=True)
+    assert json.loads(told.stdout)["config"]["User"] == "10001:10001"
