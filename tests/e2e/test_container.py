@@ -177,8 +177,6 @@ def builder(
     builder.run("commit", "--quiet", base, "localhost/base")
     yield builder
     builder.run("umount", "--all")
-    builder.run("rm", "--all")
-    builder.run("rmi", "--all", "--force")
 
 
 @pytest.fixture(scope="module")
