@@ -42,6 +42,15 @@ def key_folder() -> Path:
     return _xdg("XDG_CONFIG_HOME", ".config") / "airgap" / "keys"
 
 
+def spool(root: Path) -> Path:
+    """Where a server keeps large recordings while they are heard: AIRGAP_SPOOL, else in its root.
+
+    A root that a container may not write has no room for them.
+    """
+    named = os.environ.get("AIRGAP_SPOOL")
+    return Path(named).absolute() if named else root / "spool"
+
+
 def temporary() -> Path:
     """Where a process may always write for a moment: TMPDIR, else /tmp.
 

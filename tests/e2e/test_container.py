@@ -14,14 +14,15 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from airgap import places
+from bundler.lock import Lock, LockedFile, LockedModel
+from bundler.sources.local import Local
 
 pytestmark = [pytest.mark.heavy, pytest.mark.images]
 
@@ -308,6 +309,7 @@ def test_an_image_crosses_in_a_bundle(
     builder: Builder,
     plain: Image,
     host: Any,
+    demo_lock: Lock,
     demo_files: Mapping[str, Path],
     foreign: Callable[[str], str],
 ) -> None:
@@ -319,25 +321,26 @@ def test_an_image_crosses_in_a_bundle(
     profile = (ROOT / "profiles/demo.yaml").read_text().replace("name: demo", "name: site")
     image = "{image: airgap-cpu, file: airgap-cpu.tar, source: {local: .}, licence: X}"
     (folder / "site.yaml").write_text(f"{profile}images: [{image}]\n")
-    demo = yaml.safe_load((ROOT / "profiles/demo.lock.yaml").read_text())
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    demo |= {
-        "name": "site",
-        "profile_sha256": hashlib.sha256((folder / "site.yaml").read_bytes()).hexdigest(),
-    }
-    demo["models"].append(
-        {
-            "id": "airgap-cpu",
-            "role": "image",
-            "licence": "X",
-            "gated": False,
-            "sources": [{"local": "."}],
-            "files": [
-                {"path": archive.name, "size": archive.stat().st_size, "sha256": digest},
-            ],
-        }
+    content = archive.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    server = LockedModel(
+        id="airgap-cpu",
+        role="image",
+        engine=None,
+        repository=None,
+        commit=None,
+        licence="X",
+        gated=False,
+        sources=(Local("."),),
+        files=(LockedFile(archive.name, len(content), digest),),
     )
-    (folder / "site.lock.yaml").write_text(yaml.safe_dump(demo))
+    lock = replace(
+        demo_lock,
+        name="site",
+        profile_sha256=hashlib.sha256((folder / "site.yaml").read_bytes()).hexdigest(),
+        models=(*demo_lock.models, server),
+    )
+    (folder / "site.lock.yaml").write_bytes(lock.to_bytes())
     signed = ("--key", "alice", "--passphrase-file", host.passphrase)
     cache = {"AIRGAP_CACHE": str(folder / "cache")}  # 0.8 GB that nobody needs again
     for path in demo_files.values():
