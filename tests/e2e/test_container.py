@@ -305,16 +305,15 @@ def test_a_bundle_that_nobody_named_is_not_left_out_in_silence(
     assert not builder.has("unnamed")
 
 
+@pytest.mark.usefixtures("plain")
 def test_an_image_crosses_in_a_bundle(
     builder: Builder,
-    plain: Image,
     host: Any,
     demo_lock: Lock,
     demo_files: Mapping[str, Path],
     foreign: Callable[[str], str],
 ) -> None:
     """Saved, locked, scanned, signed, mounted, loaded: what comes out is the very same image."""
-    assert plain
     folder: Path = host.folder
     archive = folder / "airgap-cpu.tar"
     builder.run("push", "--quiet", "localhost/plain", f"docker-archive:{archive}:airgap:cpu")
