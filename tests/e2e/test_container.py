@@ -178,6 +178,7 @@ def builder(
     builder.run("commit", "--quiet", base, "localhost/base")
     yield builder
     builder.run("umount", "--all")
+    builder.run("rm", "--all")
 
 
 @pytest.fixture(scope="module")
