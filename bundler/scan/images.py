@@ -139,7 +139,7 @@ def _structure(members: list[tarfile.TarInfo], place: str) -> Iterator[Finding]:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
         if member.issym() and path_defect(target):
             yield danger(at, "image.link", f"it is a link to '{member.linkname}'", _FIX)
-        elif not (member.isreg() or member.isdir() or member.issym()):
+        elif member.issparse() or not (member.isreg() or member.isdir() or member.issym()):
             yield danger(at, "image.device", "it is neither a file nor a folder", _FIX)
 
 

@@ -276,6 +276,7 @@ def test_a_broken_image_is_a_danger(name: str) -> None:
         (archive(saved(), special("x", tarfile.LNKTYPE, "layer.tar")), "image.device"),
         (archive(saved(), special("x", tarfile.CHRTYPE)), "image.device"),
         (archive(saved(), special("x", tarfile.FIFOTYPE)), "image.device"),
+        (archive(saved(), special("x", tarfile.GNUTYPE_SPARSE)), "image.device"),
     ],
 )
 def test_what_engines_read_differently_is_a_danger(content: bytes, rule: str) -> None:
