@@ -199,6 +199,7 @@ def host(demo_site: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("host")
     place = type(demo_site.place)(folder)
     shutil.copytree(demo_site.place.keys, place.keys)
+    shutil.copyfile(demo_site.place.passphrase, place.passphrase)
     place.trust("alice", demo_site.fingerprint)
     mounted = place.airgap("mount", demo_site.bundle)
     assert mounted.code == 0, mounted.err
