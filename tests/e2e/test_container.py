@@ -179,6 +179,7 @@ def builder(
     yield builder
     builder.run("umount", "--all")
     builder.run("rm", "--all")
+    subprocess.run(["umount", folder / driver / driver], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="module")
