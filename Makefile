@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 DEMO ?= demo
+IMAGES ?= .cache/images
 
 # What is typed below is then what a user types: `airgap`, not a path to it.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -20,13 +21,16 @@ WITHOUT_TORCH = $(addprefix --no-emit-package ,torch triton cuda-toolkit nvidia-
 	nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft \
 	nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
 	nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx)
+# torch brings cuDNN for CUDA 13, whose files have the same names; CTranslate2 needs none.
+WITHOUT_CUDNN_12 = --no-emit-package nvidia-cudnn-cu12
 
-.PHONY: help demo test test-speakers speakers test-large large check fix bench docs lock clean
+.PHONY: help demo test test-speakers speakers test-large large test-images check fix bench docs lock clean
 
 help:
 	@echo "make demo    build, sign, verify, mount and transcribe, with the network gone"
 	@echo "make test    the test suite, but for NeMo, pyannote and emotion"
 	@echo "make test-speakers  those, in an environment of 2.7 GB"
+	@echo "make test-images    Dockerfile.cpu by buildah, as root; fetches 0.3 GB into .cache/images"
 	@echo "make test-large  a bootstrap with NeMo and pyannote: ten gigabytes of disk, some minutes"
 	@echo "make check   lint, format, types, who may import whom"
 	@echo "make fix     what the linter and the formatter can mend"
@@ -43,7 +47,26 @@ test: $(VENV)/installed-dev
 	airgap fetch demo
 	airgap fetch tests/data/profiles/base.yaml
 	$(PYTEST) -m "not heavy and not speakers"
-	$(PYTEST) -m "heavy and not speakers"
+	$(PYTEST) -m "heavy and not speakers and not images"
+
+# As root: the image is built on a tree of Debian's, by its name, and run in an empty network.
+test-images: $(VENV)/installed-dev $(IMAGES)/base.tar $(IMAGES)/wheels
+	airgap fetch demo
+	AIRGAP_IMAGES=$(abspath $(IMAGES)) python -m pytest -m images
+
+$(IMAGES)/base.tar:
+	mkdir -p $(IMAGES)
+	debootstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv \
+		bookworm $(IMAGES)/base
+	tar -C $(IMAGES)/base --exclude='./dev/*' --exclude='./proc/*' -cf $@.part .
+	rm -rf $(IMAGES)/base
+	mv $@.part $@
+
+$(IMAGES)/wheels: requirements/build.txt requirements/cpu.txt
+	rm -rf $@
+	$(PIP) download --require-hashes --no-deps --only-binary :all: --python-version 3.11 \
+		--dest $@.part --requirement requirements/build.txt --requirement requirements/cpu.txt
+	mv $@.part $@
 
 # torch, NeMo and pyannote want an environment of their own.
 test-speakers:
@@ -88,6 +111,11 @@ lock: $(VENV)/installed-dev
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/base.txt pyproject.toml
 	$(COMPILE) $(UPGRADE) --constraint requirements/torch.txt $(WITHOUT_TORCH) \
 		--extra dev --extra speakers --output-file requirements/speakers.txt pyproject.toml
+	$(COMPILE) --constraint requirements/dev.txt --extra cpu --extra server \
+		--output-file requirements/cpu.txt pyproject.toml
+	$(COMPILE) --constraint requirements/torch.txt --constraint requirements/speakers.txt \
+		$(WITHOUT_CUDNN_12) --extra gpu --extra server --extra speakers \
+		--output-file requirements/gpu.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) $(VENV)-speakers $(DEMO) build dist *.egg-info .hypothesis .*_cache

@@ -54,6 +54,7 @@ Event = Literal[
     "override",
     "serve",
     "model-loaded",
+    "load",
 ]
 """What callers record. `checkpoint` and `recovered` are the log's own."""
 

@@ -34,7 +34,7 @@ from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
 from bundler.profile import Profile
-from bundler.scan.verdict import judge, scan_files, scan_programs
+from bundler.scan.verdict import judge, scan_files, scan_images, scan_programs
 from bundler.sources import Access
 from bundler.terms import announce
 from bundler.volume_writer import writing
@@ -178,10 +178,17 @@ def _check_models(
     _, contents = model_files(tree, cached)
     on_disk = {path: place for path, place in contents.items() if isinstance(place, Path)}
     programs = {path for path in on_disk if path.startswith(f"{layout.WHEELS}/")}
-    models = {path: place for path, place in on_disk.items() if path not in programs}
+    images = {path for path in on_disk if path.startswith(f"{layout.IMAGES}/")}
+    models = {path: place for path, place in on_disk.items() if path not in programs | images}
     origin = {one.path: (one.artifact, one.file.path) for one in tree.locked}
-    scan = scan_files(models).joined(
-        scan_programs({path: on_disk[path] for path in programs}, profile.device, _licences(tree))
+    scan = (
+        scan_files(models)
+        .joined(
+            scan_programs(
+                {path: on_disk[path] for path in programs}, profile.device, _licences(tree)
+            )
+        )
+        .joined(scan_images({path: on_disk[path] for path in images}))
     )
     verdict = judge(scan, profile.scan, origin)
     return Checks(verdict, dry_load(tree, contents, skipped, access.cache))

@@ -11,6 +11,7 @@ from airgap.console import human_size
 from airgap.manifest import Artifact, File, Manifest
 from bundler import layout
 from bundler.lock import Lock
+from bundler.locked_model import IMAGE
 from bundler.profile import Profile
 from bundler.wheelhouse.programs import with_programs
 
@@ -123,6 +124,10 @@ def of_profile(profile: Profile) -> Inventory:
         models=tuple(
             Model(one.name, one.role, {"role": one.role, "revision": one.revision or "main"})
             for one in profile.models
+        )
+        + tuple(
+            Model(one.name, IMAGE, {"role": IMAGE, "file": one.file, "source": one.source.name})
+            for one in profile.images
         ),
         files=(),
         verdicts={

@@ -23,7 +23,10 @@ PYTHONS = f"{WHEELS}/python"
 _SHARED = {"wheels": WHEELS, "python": PYTHONS}
 """Folders of a role, in which several artifacts lie."""
 
-_FOLDERS = {"sample": "samples", "emotion": "emotion", "asr": "whisper"}
+IMAGES = "images"
+"""Where container images lie, each in a folder of its name."""
+
+_FOLDERS = {"sample": "samples", "emotion": "emotion", "asr": "whisper", "image": IMAGES}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ MODEL_KEYS: Final = {
 
 FILE_KEYS: Final = {"path": True, "size": False, "sha256": False, "git_blob": False}
 
+IMAGE: Final = "image"
+"""The role of a container image. No engine loads it, and a profile has a key of its own for it."""
+
 SHA256: Final = Form(re.compile(r"[0-9a-f]{64}"), "64 hex digits")
 
 
@@ -63,7 +66,7 @@ class LockedModel:
 
     Attributes:
         id: its name in the bundle.
-        engine: what loads it; None for a sample.
+        engine: what loads it; None for a sample or an image.
         repository, commit: ORG/NAME on the hub and its state; None where it is not on the hub.
         gated: whether its publisher wants terms accepted first.
         terms: which; None where it is not gated, or the lock was made without asking the hub.
@@ -136,7 +139,7 @@ def read_model(document: YamlDocument, values: dict[str, yaml.Node]) -> LockedMo
 
     return LockedModel(
         id=identity,
-        role=document.choice(values["role"], ENGINES, "'role'"),
+        role=document.choice(values["role"], (*ENGINES, IMAGE), "'role'"),
         engine=optional("engine"),
         repository=optional("repository", REPOSITORY),
         commit=optional("commit", COMMIT),

@@ -22,6 +22,7 @@ from airgap.limits import MIB
 from airgap.paths import collisions, path_defect
 from bundler.catalog import Entry, entry_for
 from bundler.changes import Change
+from bundler.images import lock_image
 from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.profile import Profile, WantedModel
 from bundler.sink import Sink
@@ -72,11 +73,7 @@ def lock_profile(
             others than it lists.
     """
     former = {model.id: model for model in previous.models} if previous else {}
-    models = (
-        _kept(profile, former)
-        if runtime_only
-        else tuple(_resolve(profile, wanted, former, access) for wanted in profile.models)
-    )
+    models = _kept(profile, former) if runtime_only else _resolved(profile, former, access)
     runtime = (
         pin(profile.runtime, previous.runtime if previous else None, access)
         if profile.runtime
@@ -145,9 +142,18 @@ def _target_changes(old: Lock | None, new: Lock) -> Iterator[Change]:
             yield Change(f"runtime {name}", before.get(name), now.get(name))
 
 
+def _resolved(
+    profile: Profile, former: dict[str, LockedModel], access: Access
+) -> tuple[LockedModel, ...]:
+    """The models as they are now, and the images."""
+    models = (_resolve(profile, wanted, former, access) for wanted in profile.models)
+    return (*models, *(lock_image(wanted, access) for wanted in profile.images))
+
+
 def _kept(profile: Profile, former: dict[str, LockedModel]) -> tuple[LockedModel, ...]:
     """The models as they are locked, which must be those of the profile."""
     names = [entry_for(one.role, one.name, profile.diarization).name for one in profile.models]
+    names += [one.name for one in profile.images]
     if lacking := [name for name in names if name not in former]:
         raise UsageError(
             f"--runtime-only leaves the models as they are locked, and {', '.join(lacking)} is not",

@@ -22,6 +22,7 @@ from airgap.files import read_bounded
 from airgap.strict_json import is_name
 from airgap.yaml_document import Form, YamlDocument, nearest
 from bundler.catalog import CATALOG, ENGINES, entry_for
+from bundler.images import WantedImage, read_images
 from bundler.scan.policy import ScanPolicy, read_policy
 from bundler.sources.reading import REPOSITORY
 from bundler.wheelhouse.wanted import WantedRuntime, extras_for, read_runtime
@@ -42,6 +43,7 @@ KEYS: Final = {
     "expires_after_days": False,
     "scan": False,
     "models": True,
+    "images": False,
     "runtime": False,
 }
 """The keys of a profile, and whether each must be there. A new feature is a new key."""
@@ -85,6 +87,7 @@ class Profile:
         hash: of the bundle's table, `sha256` or `sha384`.
         expires_after_days: counted from the lock's `created`; None never.
         scan: what becomes of what a scan finds.
+        images: container images that travel along.
         runtime: the wheels that travel along; None where the host brings its own.
         sha256: of the profile's bytes; the lock names the profile that it was made from by it.
     """
@@ -98,6 +101,7 @@ class Profile:
     models: tuple[WantedModel, ...]
     sha256: str
     scan: ScanPolicy = field(default_factory=ScanPolicy)
+    images: tuple[WantedImage, ...] = ()
     runtime: WantedRuntime | None = None
 
     @property
@@ -163,6 +167,7 @@ def _read(document: YamlDocument, values: dict[str, yaml.Node], sha256: str) -> 
         models=_models(document, values.get("models")),
         sha256=sha256,
         scan=_scan(document, values.get("scan")),
+        images=_images(document, values.get("images")),
         runtime=_runtime(document, values.get("runtime")),
     )
     _check_speakers(document, values, profile)
@@ -183,6 +188,10 @@ def _choice(
 
 def _scan(document: YamlDocument, node: yaml.Node | None) -> ScanPolicy:
     return read_policy(document, node) if node else ScanPolicy()
+
+
+def _images(document: YamlDocument, node: yaml.Node | None) -> tuple[WantedImage, ...]:
+    return read_images(document, node) if node else ()
 
 
 def _runtime(document: YamlDocument, node: yaml.Node | None) -> WantedRuntime | None:

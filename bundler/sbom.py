@@ -31,7 +31,7 @@ _TASKS: Final = {
 }
 """What a model of each role does, in the words of the hub where it has one."""
 
-_TYPES: Final = {"wheels": "library", "python": "platform"}
+_TYPES: Final = {"wheels": "library", "python": "platform", "image": "container"}
 
 
 def sbom(manifest: Manifest) -> bytes:

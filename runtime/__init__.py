@@ -8,6 +8,7 @@ recheck, mend          what is mounted, compared with what was signed once more;
 layouts                further names in a mount, for each library
 cache, holdings, clearing   where libraries look; what is there; what of it may go
 generation, loading    a mount as it lies on disk; its models, hashed as they are loaded
+image_engines          docker, podman, containerd: a verified image into theirs
 recordings, engine     audio -> transcript
 models, diarization    a mounted model or back end, loaded: the one way for every verb
 transcriber, origin    all that a run needs of a mount; where its texts come from

@@ -9,6 +9,7 @@ from runtime.verbs import (
     cache,
     doctor,
     gc,
+    load,
     mirror,
     mount,
     rollback,
@@ -25,5 +26,5 @@ from runtime.verbs import list as list_verb
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     everyday = (mount, update, status, doctor, list_verb, cache, rollback, unmount, gc, runtime)
-    for verb in (*everyday, transcribe, serve, mirror, apikey):
+    for verb in (*everyday, load, transcribe, serve, mirror, apikey):
         verb.register(app)

@@ -103,6 +103,63 @@ def private_copy(
 
 
 @contextmanager
+def matched_pieces(
+    generation: Generation, file: File, advance: Advance = quietly
+) -> Iterator[Iterator[bytes]]:
+    """A file for another program, piece by piece, none of which leaves before all of it matched.
+
+    It is read twice, because it may be larger than memory: once to compare it with the manifest and
+    to note the digest of each piece, and once to hand the pieces on, each compared with its note.
+    So a byte that changed in between is not handed on, whoever can write the store.
+
+    Args:
+        generation: the mount.
+        file: of its manifest.
+        advance: told the bytes that were compared the first time.
+
+    Yields:
+        The pieces. Taking one raises DamagedError where it changed; whoever was given those before
+        it must then be told that there is no more.
+
+    Raises:
+        DamagedError: the file is not the one that was signed.
+    """
+    with _opened(generation.folder, file) as stream:
+        notes = _noted(generation.folder, file, stream, advance)
+        stream.seek(0)
+        yield _as_noted(generation.folder, file, stream, notes)
+
+
+def _noted(tree: Folder, file: File, stream: BufferedReader, advance: Advance) -> list[bytes]:
+    """The SHA-256 of each piece of a file that is, as a whole, what was signed."""
+    whole, notes = hashlib.sha256(), []
+    left = file.size + 1  # a file that grew is known by its first byte too many
+    while piece := stream.read(min(left, _PIECE)):
+        whole.update(piece)
+        notes.append(hashlib.sha256(piece).digest())
+        left -= len(piece)
+        advance(len(piece))
+    _compare(tree, file, whole.hexdigest())
+    return notes
+
+
+def _as_noted(
+    tree: Folder, file: File, stream: BufferedReader, notes: list[bytes]
+) -> Iterator[bytes]:
+    left = file.size
+    for note in notes:
+        piece = stream.read(min(left, _PIECE))
+        left -= len(piece)
+        if hashlib.sha256(piece).digest() != note:
+            raise DamagedError(
+                f"'{tree.path / file.path}' changed while it was read",
+                rule="mount.digest",
+                hint="airgap repair --mounted BUNDLE; the disk is failing, or someone changes it",
+            )
+        yield piece
+
+
+@contextmanager
 def _private_folder() -> Iterator[Path]:
     """A new folder of this user's alone, removed with all that is in it."""
     place = places.temporary()

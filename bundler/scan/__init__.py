@@ -10,5 +10,6 @@ a finding.
 - `configs`: YAML and JSON: classes to be called, addresses, paths
 - `weights`: safetensors, CTranslate2, NumPy
 - `wheels`, `interpreters`, `elf`: programs that a bundle brings: where they go, what they link to
+- `images`: container images, whole and as they say
 - `verdict`: findings and a profile's policy -> refused, or the papers of the build
 """

@@ -14,6 +14,7 @@ from airgap.errors import AirgapError, RefusedError
 from airgap.manifest import Check, Exemption
 from bundler.scan.files import judge_file
 from bundler.scan.findings import Finding, Judged, Severity
+from bundler.scan.images import judge_image
 from bundler.scan.interpreters import judge_interpreter
 from bundler.scan.policy import ScanPolicy
 from bundler.scan.wheels import judge_wheel
@@ -103,6 +104,25 @@ def scan_programs(
                         if named.endswith(".whl")
                         else judge_interpreter(stream, named)
                     )
+            except OSError as error:
+                raise AirgapError(f"cannot read '{path}': {error.strerror}") from error
+            progress.advance(1)
+    return Scan(tuple(judged))
+
+
+def scan_images(files: Mapping[str, Path]) -> Scan:
+    """Judge container images by their names in the report.
+
+    Raises:
+        AirgapError: one cannot be read.
+    """
+    judged = []
+    with console.progress("scan", len(files), unit="images") as progress:
+        for named, path in sorted(files.items()):
+            progress.note(named.rpartition("/")[2])
+            try:
+                with path.open("rb") as stream:
+                    judged.append(judge_image(stream, named))
             except OSError as error:
                 raise AirgapError(f"cannot read '{path}': {error.strerror}") from error
             progress.advance(1)

@@ -6,17 +6,15 @@ import io
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from airgap.console import console, quietly
-from airgap.digest import CHUNK
+from airgap.console import console
 from airgap.errors import AirgapError, UsageError
 from airgap.limits import MIB
+from bundler import first_digest
 from bundler.locked_model import LockedFile
-from bundler.sink import Sink
 from bundler.sources import Access, Source
 from bundler.sources.ranged import RangedFile
 from bundler.sources.wheels import Wheels
@@ -194,25 +192,5 @@ def _described(
 
 def _interpreter(wanted: WantedInterpreter, access: Access) -> LockedInterpreter:
     """Download a Python, hash it, and keep it for the build."""
-    console.say(f"Hashing {wanted.file} ({wanted.source.name})")
-    with tempfile.TemporaryFile(buffering=0) as stream:
-        sink = Sink(stream, size=None, limit=ARCHIVE, advance=quietly, stop=access.cache.stop)
-        with closing(sink):
-            wanted.source.copy(wanted.file, None, access, sink)
-        size, sha256 = sink.position, sink.digest
-        if wanted.sha256 not in {None, sha256}:
-            raise AirgapError(
-                f"'{wanted.file}' is not what the profile says: expected sha256 {wanted.sha256}, "
-                f"found {sha256}",
-                hint="compare with the digest that its publisher gives",
-            )
-
-        def fill(kept: Sink) -> None:
-            stream.seek(kept.position)
-            while chunk := stream.read(CHUNK):
-                kept.write(chunk)
-
-        if not access.cache.holds(sha256, size):
-            access.cache.keep(sha256, size, size, quietly, fill)
-    file = LockedFile(wanted.file, size, sha256)
+    file = first_digest.take(wanted.file, wanted.source, wanted.sha256, access, limit=ARCHIVE)
     return LockedInterpreter(wanted.target, wanted.licence, (wanted.source,), (file,))

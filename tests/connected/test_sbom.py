@@ -64,7 +64,7 @@ def test_every_role_is_valid(role: str) -> None:
         "diarization",
         "emotion",
     }
-    others = {"wheels": "library", "python": "platform"}
+    others = {"wheels": "library", "python": "platform", "image": "container"}
     assert component["type"] == (
         "machine-learning-model"
         if is_model

@@ -71,10 +71,14 @@ ENDS = {
 }
 """Exit codes other than 0."""
 
+_IMAGE = "needs a bundle with an image: tests/isolated/test_load.py"
 _LIBRARIES = "needs a bundle with more models: tests/speakers"
 _ROTATION = "needs a second policy and its signers: tests/isolated/test_trust_verbs.py"
 
 NOT_HERE = {
+    "airgap load": _IMAGE,
+    "airgap load airgap-cpu --to podman": _IMAGE,
+    "airgap load --to ./airgap-cpu.tar": _IMAGE,
     "airgap lock ./my-profile.yaml": "needs a hub: tests/connected/test_connected_cli.py",
     "airgap fetch gpu-full --export /media/usb/cache": "needs 10 GB from a hub",
     "airgap keygen alice": "asks on a terminal: tests/isolated/test_keygen_verb.py",
