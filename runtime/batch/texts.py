@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from airgap import attestation, jcs
 from airgap.attestation import EXTENSION, Transcribed
-from airgap.console import console
+from airgap.console import console, one_line
 from airgap.errors import AirgapError
 from airgap.files import write_whole
 from airgap.host_key import HostKey
@@ -138,7 +138,7 @@ def texts_of(one: Opened, desk: Desk, share: Share) -> Outcome:
 def failed(item: Item, error: AirgapError, ledgers: Mapping[Path, Ledger]) -> Outcome:
     """A failure, recorded where texts are written: for it alone no folder is made."""
     if ledger := ledgers.get(item.place):
-        ledger.fail(item.relative(), error.message)
+        ledger.fail(item.relative(), one_line(error.message))
     return Outcome(item, failure=error)
 
 

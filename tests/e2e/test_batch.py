@@ -225,7 +225,7 @@ def test_a_disk_that_is_full_ends_the_run_and_leaves_it_whole(demo_host, speech,
         text=True,
         check=False,
     )
-    if "unshare failed" in done.stderr or done.returncode == 98:  # noqa: PLR2004 - as above
+    if "unshare failed" in done.stderr or done.returncode == 98:
         pytest.skip("needs a mount namespace: run as root")
     full, then = demo_host.folder / "full", demo_host.folder / "then"
     try:

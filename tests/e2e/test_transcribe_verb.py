@@ -181,7 +181,7 @@ def test_staying_in_the_network_is_warned_of(demo_host, jfk):
         (["JFK", "--format", "docx"], "docx", "airgap transcribe --help"),
         (["JFK", "-f", "srt", "-f", "vtt"], "srt and vtt need files to go to", "--out FOLDER"),
         (["JFK", "--attest"], "--attest needs a file, beside which it signs", "--out FOLDER"),
-        (["*.none"], "no file fits the pattern '*.none'", "`**` is any folder"),
+        (["*.none"], "no file fits the pattern '*.none'", "`**` stands for folders"),
         (["--from-file", "missing"], "cannot read 'missing' as a list of recordings: ", None),
     ],
 )
