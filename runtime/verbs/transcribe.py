@@ -161,7 +161,7 @@ def transcribe(
       airgap transcribe meeting.m4a
       airgap transcribe meeting.m4a --diarization auto --speakers 2
       airgap transcribe recordings --format srt --format json --out texts
-      airgap transcribe *.wav --language de --attest
+      airgap transcribe *.wav --language en --attest
       find /archive -name '*.mp3' | airgap transcribe --from-file - --out texts
       airgap transcribe call.wav --format json --emotion
     """

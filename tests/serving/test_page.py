@@ -532,7 +532,9 @@ def test_what_is_no_recording_is_said_and_can_be_tried_again(
     letter.write_bytes(b"PK\x03\x04 not audio at all" * 100)
     card = transcribed(tab, letter)
     assert card.get_attribute("data-state") == "failed"
-    assert "letter.docx" in card.locator(".state").inner_text()
+    told = card.locator(".state").inner_text()
+    assert "'letter.docx' is not audio that can be decoded" in told
+    assert told.endswith("; give a recording such as WAV, FLAC, MP3, M4A, Ogg, Opus, WebM or MP4.")
     card.get_by_role("button", name="Try again: letter.docx").click()
     tab.wait_for_function("() => document.querySelector('.card').dataset.state === 'failed'")
     card.get_by_role("button", name="Remove: letter.docx").click()
