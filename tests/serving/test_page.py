@@ -380,6 +380,9 @@ def test_what_the_host_signed_can_be_taken_away(
     said = own_site.place.airgap("verify", "--response", path, "--audio", jfk)
     assert said.code == 0, said.err
     assert SAID in json.loads(path.read_text())["text"]
+    with tab.expect_event("dialog") as asked:  # what was mended is not in that file
+        tab.close(run_before_unload=True)
+    asked.value.dismiss()
 
 
 def test_a_language_can_be_named(open_tab: Any, multilingual_site: Any, jfk: Path) -> None:

@@ -178,11 +178,11 @@ export class Card {
   }
 
   #download() {
-    const { write, kind } = formats[this.format.value];
+    const { write, kind, asHeard } = formats[this.format.value];
     const name = this.file.name.replace(/\.[^.]*$/, "") || this.file.name;
     const file = new Blob([write(this.#transcript)], { type: `${kind};charset=utf-8` });
     download(file, `${name}.${this.format.value}`);
-    this.unsavedText = false;
+    if (!asHeard) this.unsavedText = false;
   }
 
   #save() {

@@ -67,13 +67,13 @@ function json({ begun, lines }) {
 /** What the host has signed, as it came: nothing that was mended. */
 const attested = ({ done }) => `${JSON.stringify(done, null, 2)}\n`;
 
-/** By the ending of their files: how to write one, and what it is. */
+/** By the ending of their files: how to write one, what it is, and whether it lacks what was mended. */
 export const formats = {
   txt: { write: txt, kind: "text/plain" },
   srt: { write: srt, kind: "application/x-subrip" },
   vtt: { write: vtt, kind: "text/vtt" },
   json: { write: json, kind: "application/json" },
-  "attested.json": { write: attested, kind: "application/json" },
+  "attested.json": { write: attested, kind: "application/json", asHeard: true },
 };
 
 /** Of which of them there is a file, by the event that ended the answer. */
