@@ -126,7 +126,8 @@ def _meant(one: Path, out: Path | None) -> Iterator[Item]:
                 hint="name the files themselves, whatever they are called",
             )
         for path in found:
-            folder = path.parent if out is None else out / path.parent.relative_to(one)
+            inner = path.parent.relative_to(one) if path != one else Path()
+            folder = path.parent if out is None else out / inner
             yield Item(path, folder, path.stem, named=False)
     elif not os.path.lexists(one) and _is_pattern(one):
         fitting = glob.iglob(str(one), recursive=True)  # noqa: PTH207 - pathlib takes none from /

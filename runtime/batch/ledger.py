@@ -194,11 +194,12 @@ class Ledger:
             raise self._damaged("; ".join(defects))
 
     def _settle(self) -> None:
-        """Write the record, and only then remove the journal; nothing was done, nothing is left.
+        """Write the record, and only then remove the journal; where nothing was, nothing is left.
 
         It stays where a crash left a file that no run has noted since: only it knows whose that is.
         """
-        if self._record.texts or self._record.failed:
+        there = os.path.lexists(self.folder / NAME)
+        if there or self._record.texts or self._record.failed:
             write_whole(self.folder / NAME, self._record.to_bytes())
         if not any(self._is_unnoted(name) for name in self._begun):
             (self.folder / JOURNAL).unlink(missing_ok=True)

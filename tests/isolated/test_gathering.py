@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_looked_into_is_not_left_out(archive, monkeypatc
     looked_into = os.scandir
 
     def forbidden(path):
-        if str(path).endswith("night"):
+        if str(path).endswith(("night", "trash")):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return looked_into(path)
 
@@ -133,6 +133,8 @@ def test_a_folder_that_cannot_be_looked_into_is_not_left_out(archive, monkeypatc
         "archive/day/c.m4a",
         "archive/day/night",
     ]
+    closed = Path("archive/.trash")
+    assert found(gather([closed], Path("texts"))) == [("archive/.trash", "texts", ".trash", False)]
 
 
 def test_lists(archive, tmp_path, monkeypatch):

@@ -127,6 +127,10 @@ def test_a_failure_is_forgotten_with_its_recording(tmp_path):
     with Ledger.opened(tmp_path):
         pass
     assert set(Record.parse((tmp_path / NAME).read_bytes(), NAME).failed) == {"there.wav"}
+    (tmp_path / "there.wav").unlink()
+    with Ledger.opened(tmp_path):
+        pass
+    assert Record.parse((tmp_path / NAME).read_bytes(), NAME) == Record()
 
 
 def test_a_text_that_was_removed_is_made_again(folder):
