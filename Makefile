@@ -98,6 +98,7 @@ $(VENV)/installed-%: requirements/build.txt requirements/%.txt pyproject.toml | 
 	@echo "installing requirements/$*.txt into $(VENV)"
 	@$(INSTALL) --requirement requirements/build.txt
 	@$(INSTALL) --requirement requirements/$*.txt
+	$(if $(filter dev,$*),@$(INSTALL) --no-deps --requirement requirements/kserve.txt)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -28,7 +28,7 @@ PROJECT: Final = "airgap-bundler"
 FILE: Final = f"airgap_bundler-{__version__}-py3-none-any.whl"
 
 _PACKAGES: Final = ("airgap", "bundler", "profiles", "runtime")
-_SUFFIXES: Final = frozenset({".py", ".typed", ".css", ".html", ".sh", ".yaml"})
+_SUFFIXES: Final = frozenset({".css", ".html", ".js", ".py", ".sh", ".svg", ".typed", ".yaml"})
 _INFO: Final = f"airgap_bundler-{__version__}.dist-info"
 _PAPERS: Final = ("METADATA", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
