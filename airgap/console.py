@@ -41,6 +41,11 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """The same with newlines escaped as well: a file's name may hold one, and forge a line."""
+    return printable(text).replace("\n", "\\n")
+
+
 def human_size(size: int) -> str:
     """A size in bytes as a person reads it, in powers of ten like disks are sold: `3.09 GB`."""
     value = float(size)
@@ -76,11 +81,11 @@ class Console:
     def say(self, text: str) -> None:
         """A line of the story, to stderr."""
         if not self.quiet:
-            self._tell(text)
+            self._tell(one_line(text))
 
     def warn(self, text: str) -> None:
         """Something that a person should know although the work goes on; `--quiet` shows it."""
-        self._tell(f"warning: {text}")
+        self._tell(one_line(f"warning: {text}"))
 
     def fail(self, error: AirgapError) -> None:
         """The error that ended the verb, with its hint; under `--json` as the document as well."""

@@ -7,9 +7,13 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from airgap.errors import AirgapError, UsageError
+
+LONGEST_NAME: Final = 255 - len("..XXXXXXXX.tmp")
+"""Bytes of the name of a file that is written whole: that of its temporary file is longer, and
+Linux takes 255."""
 
 
 @contextmanager

@@ -65,6 +65,32 @@ class UsedModel:
 
 
 @dataclass(frozen=True)
+class Work:
+    """Models and what they are asked: of the same work the same text need not be made again.
+
+    Neither a newer bundle with these models nor another machine is a reason to.
+
+    Attributes:
+        models: those that take part.
+        options: what is asked for.
+        statement: of the bundle, where a model has no commit: its name may stand for other bytes
+            in the next one. None where each has.
+    """
+
+    models: tuple[UsedModel, ...]
+    options: Mapping[str, Option]
+    statement: str | None
+
+    @classmethod
+    def of(
+        cls, statement: str, models: tuple[UsedModel, ...], options: Mapping[str, Option]
+    ) -> Work:
+        """The work of a bundle with this statement."""
+        published = all(model.commit for model in models)
+        return cls(models, dict(options), None if published else statement)
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Everything that decides what a recording becomes.
 
@@ -101,12 +127,10 @@ class Provenance:
         """SHA-256 of all of it, hex."""
         return jcs.digest(self.to_json())
 
-    def is_same_work(self, other: Provenance) -> bool:
-        """Whether the same models were asked the same, so that a text need not be made again.
-
-        Neither a newer bundle with these models nor another machine is a reason to.
-        """
-        return (self.models, dict(self.options)) == (other.models, dict(other.options))
+    @property
+    def work(self) -> Work:
+        """What was done."""
+        return Work.of(self.statement, self.models, self.options)
 
     def to_json(self) -> dict[str, Any]:
         """The object."""

@@ -61,7 +61,8 @@ class Response:
         """The transcript, hashed in a form of an attestation.
 
         Raises:
-            DamagedError: it was signed as JSON, and is none.
+            DamagedError: it was signed as JSON, and is none, or holds another attestation than the
+                one that it is checked by: no digest covers that member.
         """
         if form == BYTES_FORM:
             return Transcribed.of_bytes(self.content)
@@ -72,6 +73,13 @@ class Response:
                 rule="attestation.transcript",
                 hint="ask for the file as it came from the host",
             ) from document
+        if MEMBER in document and strict_json.compact(document[MEMBER]) != self.envelope.to_json():
+            raise DamagedError(
+                f"'{self.path}' holds another '{MEMBER}' than the one that it was checked by",
+                rule="attestation.transcript",
+                hint="ask for the file as it came from the host; or, if it came with that: "
+                "airgap verify --response, without a file beside it",
+            )
         return Transcribed.of_json(document)
 
 

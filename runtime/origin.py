@@ -9,7 +9,7 @@ from functools import cache
 from importlib import metadata
 
 from airgap import __version__
-from airgap.provenance import Option, Provenance, UsedModel
+from airgap.provenance import Option, Provenance, UsedModel, Work
 from runtime.engine.hardware import Hardware
 from runtime.engine.options import TranscribeOptions
 from runtime.engine.speakers.choosing import Choice
@@ -50,6 +50,27 @@ class Origin:
             speakers,
         )
 
+    def work(
+        self,
+        model: str,
+        options: TranscribeOptions,
+        hints: SpeakerHints | None = None,
+        emotions: Iterable[str] = (),
+    ) -> Work:
+        """What makes one transcript, known before anything is loaded. Arguments as `provenance`."""
+        speakers = self.speakers if hints is not None else None
+        told = tuple(emotions)
+        others = tuple(one.id for one in speakers.artifacts) if speakers else ()
+        return Work.of(
+            self.statement,
+            tuple(self.models[one] for one in (model, *others, *told)),
+            {
+                **_of_words(options),
+                **(_of_speakers(speakers, hints) if speakers and hints else {}),
+                **({"emotion": True} if told else {}),
+            },
+        )
+
     def provenance(
         self,
         model: str,
@@ -69,7 +90,7 @@ class Origin:
         """
         speakers = self.speakers if hints is not None else None
         told = tuple(emotions)
-        others = tuple(one.id for one in speakers.artifacts) if speakers else ()
+        work = self.work(model, options, hints, told)
         libraries = (*_TRANSCRIBER, *(_EMOTION if told else ()))
         if speakers:
             libraries = (*libraries, speakers.back_end.distribution)
@@ -77,18 +98,14 @@ class Origin:
             name=self.name,
             version=self.version,
             statement=self.statement,
-            models=tuple(self.models[one] for one in (model, *others, *told)),
+            models=work.models,
             engine={
                 "airgap": __version__,
                 **{one: _installed(one) for one in sorted(set(libraries))},
                 "device": hardware.device,
                 "compute_type": hardware.compute_type,
             },
-            options={
-                **_of_words(options),
-                **(_of_speakers(speakers, hints) if speakers and hints else {}),
-                **({"emotion": True} if told else {}),
-            },
+            options=work.options,
         )
 
 

@@ -25,26 +25,36 @@ _OTHERS: Final = 256
 
 
 def open_recording(path: Path) -> BinaryIO:
-    """A regular file of the user's, or a link to one, open for reading. Raises UsageError."""
+    """A regular file of the user's, or a link to one, open for reading.
+
+    Raises:
+        UsageError: it is something else, or its name is not UTF-8, which no record could hold.
+        AirgapError: it is not there, or may not be read.
+    """
+    if not _is_unicode(path.name):
+        raise UsageError(f"the name of '{path}' is not UTF-8", hint="rename it")
     try:
         # Not blocking: opening a pipe that nobody writes would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        stream = os.fdopen(descriptor, "rb")
     except OSError as error:
-        raise UsageError(f"cannot read '{path}' as audio: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
-        raise UsageError(f"cannot read '{path}' as audio: it is not a regular file")
-    return stream
+        raise AirgapError(
+            f"cannot read '{path}' as audio: {error.strerror}",
+            hint="check the path, and that you may read it",
+        ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UsageError(
+            f"cannot read '{path}' as audio: it is not a regular file", hint="copy it into one"
+        )
+    return os.fdopen(descriptor, "rb")
 
 
 @contextmanager
-def all_open(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
-    """Every recording of a run, open until the block ends.
+def all_open(paths: Sequence[Path]) -> Iterator[list[BinaryIO | AirgapError]]:
+    """Every recording of a run, open until the block ends; or why that one cannot be opened.
 
     Raises:
-        UsageError: for the first that cannot be opened, or where they are more than a process
-            may have open.
+        UsageError: they are more than a process may have open.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -54,7 +64,7 @@ def all_open(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
             hint="take fewer at a time; or `ulimit -n` as root, or LimitNOFILE in a unit",
         )
     with ExitStack() as stack:
-        yield [stack.enter_context(open_recording(path)) for path in paths]
+        yield [_opened(path, stack) for path in paths]
 
 
 def sha256_of(stream: BinaryIO, name: str) -> str:
@@ -75,3 +85,17 @@ def sha256_of(stream: BinaryIO, name: str) -> str:
     except OSError as error:
         raise AirgapError(f"cannot read '{name}': {error.strerror}") from error
     return digest.hexdigest()
+
+
+def _opened(path: Path, stack: ExitStack) -> BinaryIO | AirgapError:
+    try:
+        return stack.enter_context(open_recording(path))
+    except AirgapError as error:
+        return error
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgap.console import console
-from airgap.provenance import Provenance
+from airgap.provenance import Provenance, Work
 from runtime import diarization, emotion_models, models
 from runtime.engine.audio import Samples
 from runtime.engine.emotion.segments import with_emotions
@@ -66,6 +66,22 @@ class Transcriber:
     _diarizer: Diarizer | None
     _emotions: tuple[EmotionModel, ...]
 
+    @staticmethod
+    def work(mounted: Generation, wish: Wish) -> Work:
+        """What would make every transcript, before anything is loaded.
+
+        Raises:
+            UsageError: the bundle has no such model, or this host not its library.
+        """
+        choice = _choice(mounted, wish)
+        emotions = emotion_models.carried(mounted) if wish.emotion else ()
+        return Origin.of(mounted, choice).work(
+            mounted.artifact("asr", wish.model).id,
+            wish.options,
+            wish.hints if choice else None,
+            [one.id for one in emotions],
+        )
+
     @classmethod
     def load(cls, mounted: Generation, root: Path, wish: Wish) -> Transcriber:
         """Load what is wished for, from bytes that were signed, and note it in the audit log.
@@ -75,8 +91,7 @@ class Transcriber:
             DamagedError: a file is not the one that was signed.
             AirgapError: a library cannot load one of them.
         """
-        asked = wish.diarization
-        choice = choosing.choose(mounted.manifest, asked) if asked else None
+        choice = _choice(mounted, wish)
         engine = _load_engine(mounted, wish)
         check_options(wish.options, engine.name, engine.languages)
         _record(mounted, root, engine.name)
@@ -121,6 +136,11 @@ class _OneAtATime:
     def diarize(self, samples: Samples, hints: SpeakerHints) -> tuple[Turn, ...]:
         with self._turn:
             return self._diarizer.diarize(samples, hints)
+
+
+def _choice(mounted: Generation, wish: Wish) -> Choice | None:
+    asked = wish.diarization
+    return choosing.choose(mounted.manifest, asked) if asked else None
 
 
 def _load_engine(mounted: Generation, wish: Wish) -> WhisperEngine:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airgap.console import console
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from airgap.attestation import Attestation
     from airgap.keys import PublicKey
@@ -112,7 +112,3 @@ def _report(path: Path, said: Attestation, audio: Path | None, host: str) -> Non
             "approval_code": made.approval_code,
         },
     )
-
-
-def _listed(pairs: Mapping[str, object], between: str) -> str:
-    return ", ".join(f"{name}{between}{value}" for name, value in pairs.items())

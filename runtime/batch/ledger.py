@@ -19,8 +19,8 @@ from typing import Any, Final
 from airgap import strict_json
 from airgap.attestation import RESPONSE_FILE
 from airgap.errors import AirgapError, UsageError
-from airgap.files import read_bounded, sync_folder, write_whole
-from airgap.provenance import Provenance
+from airgap.files import LONGEST_NAME, read_bounded, sync_folder, write_whole
+from airgap.provenance import Provenance, Work
 from airgap.strict_json import Fields
 from runtime.batch.record import NAME, RECORD_FILE, Record, Text
 
@@ -54,6 +54,7 @@ class Ledger:
         try:
             ledger = cls(folder, descriptor)
             ledger._replay()
+            ledger._forget()
             try:
                 yield ledger
             finally:
@@ -61,21 +62,20 @@ class Ledger:
         finally:
             os.close(descriptor)
 
-    def done(
-        self, names: Sequence[str], audio: str, provenance: Provenance, *, attested: bool
-    ) -> bool:
-        """Whether these texts need not be made: a run has, and they are still there.
+    def heard(self, names: Sequence[str], work: Work, *, attested: bool) -> str | None:
+        """Of which recording these texts are: SHA-256 of its bytes, hex; of that, they are done.
 
-        A text that a person has mended since is.
+        None where no run has made them all of one recording by this work, or where one is gone. A
+        text that a person has mended since is there.
 
         Args:
             names: of the texts.
-            audio: SHA-256 of the recording's bytes, hex.
-            provenance: the same models must have been asked the same.
+            work: what they shall be made by.
             attested: whether each must be signed.
         """
         with self._turn:
-            return all(self._is_done(name, audio, provenance, attested=attested) for name in names)
+            found = {self._heard(name, work, attested=attested) for name in names}
+        return found.pop() if len(found) == 1 else None
 
     def begin(self, names: Sequence[str], recording: str, audio: str) -> None:
         """Note that these files are about to be written.
@@ -86,8 +86,8 @@ class Ledger:
             audio: SHA-256 of its bytes, hex.
 
         Raises:
-            UsageError: one is there and no run wrote it, a person has changed it since, or it is
-                of another recording.
+            UsageError: one is there and no run wrote it, a person has changed it since, it is of
+                another recording, or its name would be too long.
             AirgapError: that cannot be written down.
         """
         with self._turn:
@@ -109,18 +109,23 @@ class Ledger:
         with self._turn:
             self._record.failed[recording] = why
 
-    def _is_done(self, name: str, audio: str, provenance: Provenance, *, attested: bool) -> bool:
+    def _heard(self, name: str, work: Work, *, attested: bool) -> str | None:
         text = self._record.texts.get(name)
-        if text is None or text.audio != audio or not (self.folder / name).is_file():
-            return False
+        if text is None or not (self.folder / name).is_file():
+            return None
         if attested and (
             text.attestation is None or not (self.folder / text.attestation).is_file()
         ):
-            return False
-        return self._record.made_by[text.made_by].is_same_work(provenance)
+            return None
+        return text.audio if self._record.made_by[text.made_by].work == work else None
 
     def _refuse_a_persons(self, name: str, recording: str, audio: str) -> None:
         path = self.folder / name
+        if len(os.fsencode(name)) > LONGEST_NAME:
+            raise UsageError(
+                f"the name of '{path}' would be too long: more than {LONGEST_NAME} bytes",
+                hint="rename its recording",
+            )
         if name in self._begun or not os.path.lexists(path):
             return
         text = self._record.texts.get(name)
@@ -161,6 +166,12 @@ class Ledger:
             for left in self.folder.glob(f".{_literal(name)}.????????.tmp"):
                 left.unlink(missing_ok=True)
 
+    def _forget(self) -> None:
+        """A recording that is not there any more is no failure of this run."""
+        for recording in [*self._record.failed]:
+            if not os.path.lexists(self.folder / recording):
+                del self._record.failed[recording]
+
     def _take(self, line: bytes, makers: dict[str, Provenance]) -> None:
         defects: list[str] = []
         try:
@@ -183,11 +194,12 @@ class Ledger:
             raise self._damaged("; ".join(defects))
 
     def _settle(self) -> None:
-        """Write the record, and only then remove the journal; nothing was done, nothing is left.
+        """Write the record, and only then remove the journal; where nothing was, nothing is left.
 
         It stays where a crash left a file that no run has noted since: only it knows whose that is.
         """
-        if self._record.texts or self._record.failed:
+        there = os.path.lexists(self.folder / NAME)
+        if there or self._record.texts or self._record.failed:
             write_whole(self.folder / NAME, self._record.to_bytes())
         if not any(self._is_unnoted(name) for name in self._begun):
             (self.folder / JOURNAL).unlink(missing_ok=True)

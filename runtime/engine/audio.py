@@ -84,8 +84,8 @@ def read_recording(path: Path, *, longest: float = LONGEST_SECONDS) -> Recording
         longest: the length in seconds above which it is refused.
 
     Raises:
-        UsageError: it is not there, no regular file, or not audio that `decode` takes.
-        AirgapError: the disk failed.
+        UsageError: it is no regular file, or not audio that `decode` takes.
+        AirgapError: it is not there, may not be read, or the disk failed.
     """
     with open_recording(path) as stream:
         return decode(stream, str(path), longest=longest)

@@ -119,7 +119,7 @@ async def events(
     timed = hearing.wish.form is ResponseFormat.VERBOSE_JSON
     speakers = Speakers(hearing.turns.turns, keep_words=False) if hearing.turns else None
     if timed:
-        yield _event(_begun(hearing))
+        yield _event(_begun(hearing, witness))
     try:
         async for what in pieces:
             hearing.take(what)
@@ -162,7 +162,7 @@ def _plain(body: BaseModel, wish: Wish, witness: Witness) -> Response:
     return JSONResponse(document, headers=signed)
 
 
-def _begun(hearing: Hearing) -> dict[str, object]:
+def _begun(hearing: Hearing, witness: Witness) -> dict[str, object]:
     """What is known before the first segment; fields as in verbose_json."""
     return {
         "type": "transcript.begun",
@@ -171,6 +171,7 @@ def _begun(hearing: Hearing) -> dict[str, object]:
         "duration": hearing.sound.seconds,
         "model": hearing.model,
         "bundle": hearing.bundle,
+        "airgap": witness.member,
     }
 
 

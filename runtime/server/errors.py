@@ -104,8 +104,11 @@ def from_engine(error: Exception, param: str | None = None) -> ApiError:
         return error
     if isinstance(error, StoppedError):
         return not_now("The server was stopped before this was finished", "stopping")
+    if isinstance(error, UsageError) and param == "file":
+        next_step = f"; {error.hint}" if error.hint else ""
+        return wrong(f"{error.message}{next_step}", param, "invalid_audio")
     if isinstance(error, UsageError):
-        return wrong(error.message, param, "invalid_audio" if param == "file" else None)
+        return wrong(error.message, param)
     if isinstance(error, AirgapError):
         return broken(error.message)
     return broken(f"{type(error).__name__}: this is a bug of the server's")

@@ -44,7 +44,13 @@ def _unusable(host: str, port: int, error: OSError | OverflowError) -> AirgapErr
             f"port {port} on {host} is taken: another program listens there",
             hint=f"--port {port + 1}; or see which it is: ss -ltnp 'sport = :{port}'",
         )
-    return AirgapError(f"cannot listen on {host}, port {port}: {error}", hint="--port, or --host")
+    if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        return AirgapError(
+            f"cannot listen on {host}: it is no address of this host",
+            hint="see which it has: ip -brief address; --host 0.0.0.0 is all of them",
+        )
+    why = getattr(error, "strerror", None) or error
+    return AirgapError(f"cannot listen on {host}, port {port}: {why}", hint="--port, or --host")
 
 
 def is_loopback(listener: socket.socket) -> bool:

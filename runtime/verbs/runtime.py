@@ -138,7 +138,7 @@ def try_(
     options.require("faster_whisper", "cpu", "airgap runtime try")
     with _opened(place, name, tree) as one:
         file = sample or one.folder.path / trial.sample(one.manifest).path
-    with recordings.all_open([file]) as (stream,):
+    with recordings.open_recording(file) as stream:
         # Every other descriptor is closed by it, so that the generation is opened anew.
         proof = offline.leave_network(keep=[stream.fileno()])
         console.say(f"Running in OFFLINE mode: {proof.sentence()}")

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from airgap.console import console
+from airgap.console import console, one_line
 from airgap.verbs import options
 from runtime.engine.speakers.diarizer import SpeakerHints
 from runtime.verbs import handover, loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from airgap.errors import AirgapError
     from airgap.host_key import HostKey
     from runtime.batch.gathering import Item
+    from runtime.generation import Generation
     from runtime.transcriber import Transcriber, Wish
 
 
@@ -158,12 +161,13 @@ def transcribe(
       airgap transcribe meeting.m4a
       airgap transcribe meeting.m4a --diarization auto --speakers 2
       airgap transcribe recordings --format srt --format json --out texts
-      airgap transcribe *.wav --language de --attest
+      airgap transcribe *.wav --language en --attest
       find /archive -name '*.mp3' | airgap transcribe --from-file - --out texts
       airgap transcribe call.wav --format json --emotion
     """
     console.configure(quiet=quiet)
     from airgap import places
+    from airgap.errors import AirgapError
     from runtime import recordings as files
     from runtime.engine.formats import FORMATS
 
@@ -183,10 +187,13 @@ def transcribe(
     if emotion:
         options.require("transformers", "emotion", "airgap transcribe --emotion")
     key = _host_key(place) if attest else None
-    with files.all_open([item.recording for item in items]) as streams:
+    with files.all_open([item.recording for item in items]) as found:
+        if alone and isinstance(found[0], AirgapError):
+            raise found[0]
+        streams = [one for one in found if not isinstance(one, AirgapError)]
         _go_offline([stream.fileno() for stream in streams], allow_network=allow_network)
         from runtime.engine.options import TranscribeOptions
-        from runtime.transcriber import Wish
+        from runtime.transcriber import Transcriber, Wish
 
         wish = Wish(
             options=TranscribeOptions(
@@ -205,9 +212,11 @@ def transcribe(
             emotion=emotion,
         )
         if alone:
-            _print_one(_loaded(place, bundle, wish), items[0], streams[0], formats[0])
+            with _mounted(place, bundle) as mounted:
+                transcriber = Transcriber.load(mounted, place, wish)
+            _print_one(transcriber, items[0], streams[0], formats[0])
         else:
-            _run(place, bundle, wish, items, streams, formats, key)
+            _run(place, bundle, wish, items, found, formats, key)
 
 
 def _refuse_no_place(formats: Sequence[str], *, emotion: bool) -> None:
@@ -248,7 +257,7 @@ def _refuse_mounts(items: Sequence[Item], root: Path) -> None:
     for item in items:
         if item.place.is_relative_to(mounts):
             raise UsageError(
-                f"the text of '{item.recording}' would be written into the mounts",
+                one_line(f"the text of '{item.recording}' would be written into the mounts"),
                 hint="--out FOLDER",
             )
 
@@ -288,16 +297,16 @@ def _go_offline(keep: list[int], *, allow_network: bool) -> None:
     console.say(f"Running in OFFLINE mode: {offline.leave_network(keep=keep).sentence()}")
 
 
-def _loaded(root: Path, bundle: str | None, wish: Wish) -> Transcriber:
-    """What the wish needs of the mount, with what a person should know about that."""
+@contextmanager
+def _mounted(root: Path, bundle: str | None) -> Iterator[Generation]:
+    """What is mounted, with what a person should know about that."""
     from airgap.accepted import clock
     from runtime import generation, standing
-    from runtime.transcriber import Transcriber
 
     with generation.current(root, bundle) as mounted:
         for warning in standing.warnings(mounted, root, clock()):
             console.warn(warning)
-        return Transcriber.load(mounted, root, wish)
+        yield mounted
 
 
 def _run(
@@ -305,22 +314,31 @@ def _run(
     bundle: str | None,
     wish: Wish,
     items: Sequence[Item],
-    streams: Sequence[BinaryIO],
+    streams: Sequence[BinaryIO | AirgapError],
     formats: tuple[str, ...],
     key: HostKey | None,
 ) -> None:
-    """Every recording into files, with a record of each folder that is written into."""
+    """Every recording into files, with a record of each folder that is written into.
+
+    The bundle stays mounted until the end: what is skipped, and what is heard, is of one.
+    """
+    from airgap.errors import AirgapError
     from runtime.batch import running
     from runtime.batch.ledger import Ledger
-    from runtime.batch.running import Order
+    from runtime.batch.texts import Order
+    from runtime.transcriber import Transcriber
 
-    with ExitStack() as stack:
-        ledgers = {
-            place: stack.enter_context(Ledger.opened(place))
-            for place in dict.fromkeys(item.place for item in items)
+    with _mounted(root, bundle) as mounted, ExitStack() as stack:
+        work = Transcriber.work(mounted, wish)
+        places = {
+            item.place
+            for item, stream in zip(items, streams, strict=True)
+            if not isinstance(stream, AirgapError)
         }
-        transcriber = _loaded(root, bundle, wish)
-        running.run(items, streams, transcriber, ledgers, Order(formats, key, wish.workers))
+        ledgers = {place: stack.enter_context(Ledger.opened(place)) for place in sorted(places)}
+        order = Order(formats, key, wish.workers, work)
+        load = partial(Transcriber.load, mounted, root, wish)
+        running.run(items, streams, ledgers, order, load)
 
 
 def _print_one(transcriber: Transcriber, item: Item, stream: BinaryIO, output_format: str) -> None:

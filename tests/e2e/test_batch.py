@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -79,6 +80,66 @@ def test_a_folder_beside_its_recordings(demo_host, recordings, uninterrupted):
     assert {one["made_by"] for one in record["texts"]} == set(record["made_by"])
 
 
+def test_what_is_done_loads_no_model(demo_host, recordings):
+    (recordings / "day/letter.mp3").write_text("Dear Sir or Madam,\n" * 500)
+    assert demo_host.airgap("transcribe", recordings, "--attest").code == 1
+    (recordings / "day/letter.mp3").unlink()
+    before = (recordings / RECORD).read_bytes()
+    again = demo_host.airgap("transcribe", recordings, "--attest")
+    assert again.code == 0, again.err
+    assert "6 recordings: 0 transcribed, 6 done before, 0 failed" in again.err
+    assert "Model loaded" not in again.err
+    assert (recordings / RECORD).read_bytes() == before
+    assert json.loads((recordings / "day" / RECORD).read_text())["failed"] == {}
+
+
+def test_what_cannot_be_opened_is_told_and_the_rest_is_done(demo_host, speech, tmp_path):
+    out = tmp_path / "texts"
+    odd = os.fsdecode(b"\xff.wav")
+    named = ["missing.wav", "nowhere/a.wav", "/dev/null", odd, speech / "0.wav"]
+    shutil.copy(speech / "0.wav", demo_host.folder / odd)
+    try:
+        said = demo_host.airgap("transcribe", *named, "--out", out)
+    finally:
+        (demo_host.folder / odd).unlink()
+    assert said.code == 1
+    assert "5 recordings: 1 transcribed, 0 done before, 4 failed" in said.err
+    assert (
+        "warning: cannot read 'missing.wav' as audio: No such file or directory; next: check the "
+        "path, and that you may read it (1 of 5)\n"
+    ) in said.err
+    assert "'/dev/null' as audio: it is not a regular file; next: copy it into one" in said.err
+    assert r"the name of '\udcff.wav' is not UTF-8; next: rename it" in said.err
+    assert sorted(path.name for path in out.iterdir()) == ["0.txt", RECORD]
+    failed = json.loads((out / RECORD).read_text())["failed"]
+    assert {path.rpartition("/")[2] for path in failed} == {
+        *("missing.wav", "a.wav", "null", r"\xff.wav")
+    }
+
+
+def test_where_none_can_be_opened_nothing_is_written_or_loaded(demo_host, tmp_path):
+    missing = (tmp_path / "a.wav", tmp_path / "nowhere/b.wav")
+    said = demo_host.airgap("transcribe", *missing)
+    assert said.code == 1
+    assert "error: 2 of 2 recordings failed: " in said.err
+    assert "Model loaded" not in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recordings_name_forges_no_line(demo_host, speech, tmp_path):
+    name = "a\nerror: all of it failed"
+    shutil.copy(speech / "0.wav", tmp_path / f"{name}.wav")
+    (tmp_path / f"{name}.mp3").write_text("Dear Sir or Madam,\n" * 500)
+    said = demo_host.airgap("transcribe", tmp_path / f"{name}.wav", tmp_path / f"{name}.mp3")
+    assert said.code == 2, "both would become one text"
+    (tmp_path / f"{name}.mp3").rename(tmp_path / f"b{name}.mp3")
+    said = demo_host.airgap("transcribe", tmp_path)
+    assert said.code == 1
+    assert r"wrote " + str(tmp_path / r"a\nerror: all of it failed.txt") in said.err
+    assert [line for line in said.err.splitlines() if line.startswith("error: all")] == []
+    assert (tmp_path / f"{name}.txt").exists()
+
+
 def test_what_is_done_is_skipped_until_something_else_is_asked(demo_host, recordings):
     run = ("transcribe", recordings, "-f", "text")
     assert demo_host.airgap(*run).code == 0
@@ -90,7 +151,8 @@ def test_what_is_done_is_skipped_until_something_else_is_asked(demo_host, record
     assert "6 recordings: 1 transcribed, 5 done before, 0 failed" in again.err
     other = demo_host.airgap(*run, "--beam-size", "2")
     assert other.code == 1
-    assert f"warning: '{mended}' was changed since a run wrote it (" in other.err
+    told = "was changed since a run wrote it; next: move it away, or give another --out ("
+    assert f"warning: '{mended}' {told}" in other.err
     assert "6 recordings: 5 transcribed, 0 done before, 1 failed" in other.err
     assert f"error: 1 of 6 recordings failed: '{recordings / '0.wav'}'" in other.err
     assert mended.read_text() == "mended by a person\n"
@@ -104,7 +166,7 @@ def test_what_fails_is_told_and_the_rest_is_done(demo_host, recordings, tmp_path
     assert said.code == 1
     assert "7 recordings: 5 transcribed, 0 done before, 2 failed" in said.err
     assert f"warning: '{recordings / 'letter.mp3'}' is not audio that can be decoded: " in said.err
-    assert "day/3.txt' is there already, and no run wrote it (" in said.err
+    assert "day/3.txt' is there already, and no run wrote it; next: move it away" in said.err
     assert (recordings / "day/3.txt").read_text() == "notes of my own\n"
     assert not (recordings / "letter.txt").exists()
     failed = json.loads((recordings / RECORD).read_text())["failed"]
@@ -123,6 +185,60 @@ def test_two_recordings_with_one_name_are_told_before_anything(demo_host, record
     assert "would both be written to" in said.err
     assert texts(recordings) == {}
     assert not (recordings / RECORD).exists()
+
+
+def test_two_runs_in_one_folder_do_not_mix(demo_host, speech, tmp_path):
+    out = tmp_path / "texts"
+    first = started(demo_host, speech, "--out", out, "--jobs", "1")
+    try:
+        while first.poll() is None and not texts(out):
+            time.sleep(0.005)
+        first.send_signal(signal.SIGSTOP)
+        there = texts(out)
+        second = demo_host.airgap("transcribe", speech, "--out", out)
+        assert second.code == 2
+        assert f"another run is writing into '{out}'" in second.err
+        assert "next: wait until it has ended" in second.err
+        assert texts(out) == there
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert first.wait(60) == 0
+    assert len(texts(out)) == 6
+
+
+def test_a_disk_that_is_full_ends_the_run_and_leaves_it_whole(demo_host, speech, uninterrupted):
+    """In a file system of four pages; where there is space again, the rest is done."""
+    script = f"""
+        mount -t tmpfs -o size=16k tmpfs /mnt || exit 98
+        run="'{sys.executable}' -m airgap transcribe '{speech}' --out /mnt/texts --jobs 1"
+        eval "$run"; echo "=$?"
+        find /mnt -name '*.tmp' | grep . && exit 99
+        cp -a /mnt/texts '{demo_host.folder}/full'
+        mount -o remount,size=1m /mnt
+        eval "$run"; echo "=$?"
+        cp -a /mnt/texts '{demo_host.folder}/then'
+    """
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script],
+        env=demo_host.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare failed" in done.stderr or done.returncode == 98:
+        pytest.skip("needs a mount namespace: run as root")
+    full, then = demo_host.folder / "full", demo_host.folder / "then"
+    try:
+        assert done.stdout.splitlines() == ["=1", "=0"], done.stderr
+        assert "No space left on device" in done.stderr
+        alone = {name: text for name, text in uninterrupted.items() if name.endswith(".txt")}
+        assert 0 < len(texts(full)) < len(alone)
+        assert texts(full).items() < alone.items()
+        assert texts(then) == alone
+        assert list(then.rglob(JOURNAL)) == []
+    finally:
+        for folder in (full, then):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def started(host, *arguments):

@@ -172,7 +172,7 @@ def test_staying_in_the_network_is_warned_of(demo_host, jfk):
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["missing.wav"], "cannot read 'missing.wav' as audio: No such file", None),
+        (["/dev/null"], "'/dev/null' as audio: it is not a regular file", "copy it into one"),
         (["."], "would be written into the mounts", "--out FOLDER"),
         (["keys"], "no recording in the folder 'keys'", "name the files themselves"),
         ([], "there is nothing to transcribe", "airgap transcribe --help"),
@@ -181,7 +181,7 @@ def test_staying_in_the_network_is_warned_of(demo_host, jfk):
         (["JFK", "--format", "docx"], "docx", "airgap transcribe --help"),
         (["JFK", "-f", "srt", "-f", "vtt"], "srt and vtt need files to go to", "--out FOLDER"),
         (["JFK", "--attest"], "--attest needs a file, beside which it signs", "--out FOLDER"),
-        (["*.none"], "no file fits the pattern '*.none'", None),
+        (["*.none"], "no file fits the pattern '*.none'", "`**` stands for folders"),
         (["--from-file", "missing"], "cannot read 'missing' as a list of recordings: ", None),
     ],
 )
@@ -197,6 +197,16 @@ def test_a_wrong_command_line_is_told_and_writes_nothing(
     assert said.out == ""
     assert "Model loaded" not in said.err
     assert sorted(path.name for path in demo_host.folder.iterdir()) == before
+
+
+def test_a_recording_that_is_not_there_is_told(demo_host):
+    said = demo_host.airgap("transcribe", "missing.wav")
+    assert said.code == 1
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        "error: cannot read 'missing.wav' as audio: No such file or directory",
+        "  next: check the path, and that you may read it",
+    ]
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_the_model_is_loaded(

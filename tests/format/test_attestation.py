@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -240,12 +241,54 @@ def test_json_may_be_reformatted(tmp_path, key, signed, options):
 
 def test_the_file_beside_goes_before_the_member(tmp_path, key, signed):
     path = tmp_path / "answer.json"
-    path.write_text(json.dumps({**ANSWER, "attestation": "anything"}))
+    path.write_text(json.dumps(embedded(signed())))
     beside = tmp_path / "answer.json.attestation.json"
     beside.write_bytes(signed().to_json() + b"\r\n")  # as a shell takes it out of a header
     response = Response.read(path, None)
     said = attestations.check(response.envelope, [key.public])
     attestations.require_fits(said, response.transcribed(said.transcript.form), None, str(path))
+
+
+def test_what_no_digest_covers_is_refused(tmp_path, key, signed):
+    """The member `attestation`, where another envelope is what the file is checked by."""
+    path = tmp_path / "answer.json"
+    (tmp_path / "answer.json.attestation.json").write_bytes(signed().to_json())
+    other = signed(Transcribed.of_bytes(b"another"), "srt").to_json()
+    for member in ("anything", None, json.loads(other), json.loads(signed().to_json()) | {"a": 1}):
+        path.write_text(json.dumps({**ANSWER, "attestation": member}))
+        with pytest.raises(DamagedError, match="holds another 'attestation'") as refused:
+            Response.read(path, None).transcribed("rfc8785")
+        assert refused.value.rule == "attestation.transcript"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("11.0", "NaN", 1),
+        lambda text: text.replace("11.0", "1e400", 1),
+        lambda text: text.replace("11.0", "11" + "0" * 30, 1),
+        lambda text: text.replace('"duration": 11.0', '"duration": 11.0, "duration": 11.0'),
+        lambda text: text.replace("Ask", "\\ud800Ask", 1),
+        lambda text: f"\ufeff{text}",
+        lambda text: f"{text}{{}}",
+        lambda text: "[" * 100_000,
+    ],
+)
+def test_json_that_two_readers_may_read_in_two_ways_is_refused(tmp_path, signed, change):
+    path = tmp_path / "answer.json"
+    (tmp_path / "answer.json.attestation.json").write_bytes(signed().to_json())
+    text = json.dumps(ANSWER)
+    assert change(text) != text
+    path.write_text(change(text))
+    with pytest.raises(DamagedError, match="was signed as JSON, and is none"):
+        Response.read(path, None).transcribed("rfc8785")
+
+
+def test_letters_of_another_normal_form_are_others(key, signed):
+    said = attestations.check(signed(), [key.public])
+    decomposed = unicodedata.normalize("NFD", ANSWER["text"])
+    found = Transcribed.of_json({**ANSWER, "text": decomposed})
+    assert said.transcript.differing(found) == ["text"]
 
 
 @pytest.mark.parametrize("content", [b"1\n00:00", b"[]", b"{}", b"{", b'{"text":"a","text":"b"}'])

@@ -1,12 +1,14 @@
 """What a command line names -> recordings and the places of their texts."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from airgap.errors import UsageError
+from airgap.errors import AirgapError, UsageError
 from runtime.batch.gathering import gather, listed, refuse_collisions
+from runtime.recordings import open_recording
 
 
 @pytest.fixture
@@ -86,10 +88,53 @@ def test_nothing_found_is_told(archive, named, why):
         gather([Path(named)], None)
 
 
-def test_a_name_that_no_record_can_hold_is_told(archive):
-    Path(os.fsdecode(b"archive/\xff.wav")).write_bytes(b"")
+def test_a_name_that_no_record_can_hold_is_found_and_does_not_open(archive):
+    odd = Path(os.fsdecode(b"archive/\xff.wav"))
+    odd.write_bytes(b"")
+    item = gather([odd], None)[0]
+    assert item.relative() == r"\xff.wav"
     with pytest.raises(UsageError, match="is not UTF-8"):
-        gather([archive], None)
+        open_recording(item.recording)
+
+
+def test_a_folder_that_no_record_can_hold_is_escaped(archive):
+    odd = Path(os.fsdecode(b"archive/\xff"))
+    odd.mkdir()
+    (odd / "a.wav").write_bytes(b"")
+    (item,) = gather([odd], Path("texts"))
+    assert item.relative() == r"../archive/\xff/a.wav"
+    open_recording(item.recording).close()
+
+
+@pytest.mark.parametrize(
+    "name", ["missing.wav", "circle.wav", "circle.wav/a.wav", f"{'a' * 300}.wav"]
+)
+def test_what_cannot_be_opened_is_an_item_all_the_same(archive, name):
+    """A run tells of it and goes on."""
+    (archive / "circle.wav").symlink_to("circle.wav")
+    (item,) = gather([archive / name], None)
+    assert item.named
+    with pytest.raises(AirgapError, match=r"cannot read '.*' as audio: ") as refused:
+        open_recording(item.recording)
+    assert refused.value.exit_code == 1
+    assert "check the path" in refused.value.hint
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_left_out(archive, monkeypatch):
+    looked_into = os.scandir
+
+    def forbidden(path):
+        if str(path).endswith(("night", "trash")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return looked_into(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    assert [str(one.recording) for one in gather([archive], None)][-2:] == [
+        "archive/day/c.m4a",
+        "archive/day/night",
+    ]
+    closed = Path("archive/.trash")
+    assert found(gather([closed], Path("texts"))) == [("archive/.trash", "texts", ".trash", False)]
 
 
 def test_lists(archive, tmp_path, monkeypatch):
@@ -98,6 +143,10 @@ def test_lists(archive, tmp_path, monkeypatch):
     with Path("list").open("rb") as stream:
         monkeypatch.setattr("sys.stdin", type("Piped", (), {"buffer": stream}))
         assert listed("-") == listed("list")
+    Path("list").write_bytes(b"archive/a.wav\0archive/b.wav\0")
+    with pytest.raises(UsageError, match=r"'list' is no list of recordings: it holds NUL") as nul:
+        listed("list")
+    assert "-print" in nul.value.hint
 
 
 def test_no_text_takes_anothers_place(archive):
@@ -113,6 +162,14 @@ def test_no_text_takes_anothers_place(archive):
     refuse_collisions(items, [".txt", ".diarized.json"])
     with pytest.raises(UsageError, match="would both be written"):
         refuse_collisions(items, [".json", ".diarized.json"])
+
+
+def test_a_name_cannot_forge_a_line(tmp_path):
+    for ending in ("wav", "flac"):
+        (tmp_path / f"x\nerror: y.{ending}").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"x\\nerror: y\.flac' and") as told:
+        refuse_collisions(gather([tmp_path], None), [".txt"])
+    assert "\n" not in told.value.message
 
 
 def test_one_folder_by_two_names_is_one(archive):

@@ -56,7 +56,7 @@ def names(folder):
 
 def done(folder, *, name="a.txt", audio=AUDIO, made=MADE, attested=False):
     with Ledger.opened(folder) as ledger:
-        return ledger.done([name], audio, made, attested=attested)
+        return ledger.heard([name], made.work, attested=attested) == audio
 
 
 def test_nothing_done_leaves_nothing(tmp_path):
@@ -86,6 +86,51 @@ def test_what_need_not_be_done_again(folder):
 )
 def test_what_must_be(folder, other):
     assert not done(folder, **other)
+
+
+def test_an_unpublished_model_is_the_same_in_one_bundle_alone(tmp_path):
+    """Without a commit its name may stand for other bytes in the next one."""
+    made = replace(MADE, models=(replace(MODEL, repository=None, commit=None),))
+    with Ledger.opened(tmp_path) as ledger:
+        ledger.begin(["a.txt"], "../a.wav", AUDIO)
+        (tmp_path / "a.txt").write_text("text\n")
+        ledger.add(text(made_by=made.id), made)
+    assert done(tmp_path, made=made)
+    assert not done(tmp_path, made=replace(made, version="1.1.0", statement="b" * 64))
+
+
+def test_texts_of_two_recordings_are_those_of_none(folder):
+    with Ledger.opened(folder) as ledger:
+        write(ledger, "a.srt", audio="e" * 64)
+        assert ledger.heard(["a.txt"], MADE.work, attested=False) == AUDIO
+        assert ledger.heard(["a.txt", "a.srt"], MADE.work, attested=False) is None
+
+
+def test_a_name_for_which_there_is_no_place_is_told(folder):
+    name = f"{'ü' * 119}.txt"
+    with Ledger.opened(folder) as ledger:
+        write(ledger, name[1:])
+        with pytest.raises(UsageError, match="would be too long: more than 241 bytes") as refused:
+            ledger.begin([name], "../a.wav", AUDIO)
+    assert refused.value.hint == "rename its recording"
+
+
+def test_a_failure_is_forgotten_with_its_recording(tmp_path):
+    (tmp_path / "there.wav").write_bytes(b"")
+    with Ledger.opened(tmp_path) as ledger:
+        ledger.fail("there.wav", "is no audio")
+        ledger.fail("gone.wav", "cannot be read")
+    assert set(Record.parse((tmp_path / NAME).read_bytes(), NAME).failed) == {
+        "there.wav",
+        "gone.wav",
+    }
+    with Ledger.opened(tmp_path):
+        pass
+    assert set(Record.parse((tmp_path / NAME).read_bytes(), NAME).failed) == {"there.wav"}
+    (tmp_path / "there.wav").unlink()
+    with Ledger.opened(tmp_path):
+        pass
+    assert Record.parse((tmp_path / NAME).read_bytes(), NAME) == Record()
 
 
 def test_a_text_that_was_removed_is_made_again(folder):
@@ -175,7 +220,7 @@ def test_what_was_begun_before_a_crash_may_be_written_over(folder):
         (ledger.folder / "c.txt").write_text("whole, and not noted yet")
 
     with Ledger.opened(crash(folder, work)) as ledger:
-        assert not ledger.done(["c.txt"], "c" * 64, MADE, attested=False)
+        assert ledger.heard(["c.txt"], MADE.work, attested=False) is None
         write(ledger, "c.txt", recording="../c.wav", audio="c" * 64)
 
 
@@ -194,7 +239,7 @@ def test_a_journal_that_was_cut_anywhere_is_taken_up(tmp_path_factory, data):
     (left / JOURNAL).write_bytes(journal[:cut])
     with Ledger.opened(left) as ledger:
         promised = [
-            name for name in ("b.txt", "c.txt") if ledger.done([name], AUDIO, MADE, attested=False)
+            name for name in ("b.txt", "c.txt") if ledger.heard([name], MADE.work, attested=False)
         ]
         if b'"begin":["b.txt"]}\n' in journal[:cut]:
             write(ledger, "b.txt")

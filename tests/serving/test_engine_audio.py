@@ -187,8 +187,9 @@ def test_what_follows_a_damaged_packet_is_still_heard(kind: str, tone: Samples) 
 def test_what_is_no_regular_file_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UsageError, match=f"cannot read '.*{name}' as audio: "):
+    with pytest.raises(AirgapError, match=f"cannot read '.*{name}' as audio: ") as caught:
         read_recording(tmp_path / name)
+    assert caught.value.exit_code == (1 if name == "missing.wav" else 2)
 
 
 def test_an_unreadable_disk_is_no_fault_of_the_file() -> None:

@@ -92,11 +92,12 @@ def asked_for(server: Any, path: str, **headers: str) -> tuple[int, Any, bytes]:
 
 
 def heard_by_api(server: Any, recording: Path, form: str) -> str:
-    """The server's own file."""
+    """The server's own file, asked for as the page asks where there is one language."""
     done = subprocess.run(
         [
             *("curl", "--silent", "--fail", f"{server.url}/v1/audio/transcriptions"),
             *("-F", f"file=@{recording}", "-F", "model=whisper-1", "-F", f"response_format={form}"),
+            *("-F", "language=en"),
         ],
         capture_output=True,
         check=True,
@@ -199,7 +200,9 @@ def test_a_word_is_fixed_and_every_file_says_so(tab: Any, jfk: Path) -> None:
 
 
 def test_the_json_is_the_verbose_json_of_the_server(tab: Any, server: Any, jfk: Path) -> None:
-    document = json.loads(taken(tab, transcribed(tab, jfk), "json"))
+    card = transcribed(tab, jfk)
+    assert card.locator("select option").all_inner_texts() == ["txt", "srt", "vtt", "json"]
+    document = json.loads(taken(tab, card, "json"))
     assert document.pop("model") == "tiny.en"
     assert document.pop("bundle") == "demo-1.0.0"
     assert document == json.loads(heard_by_api(server, jfk, "verbose_json"))
@@ -331,6 +334,55 @@ def test_what_answers_is_shown(tab: Any, server: Any, open_tab: Any, serve: Any)
     other.locator("#intake").wait_for()
     told = other.locator("#standing").inner_text()
     assert told == "Not offline: this server was started with --allow-network"
+
+
+def test_what_answers_is_shown_anew(
+    demo_site: Any, own_site: Any, serve: Any, open_tab: Any, jfk: Path
+) -> None:
+    """A page that is open while another generation is mounted, and the next one."""
+    server = serve().wait_until_ready()
+    tab = open_tab(server.url)
+    tab.locator("#intake").wait_for()
+    tab.locator("#model").select_option("whisper-1-fast")
+
+    def mount_again(times: int) -> None:
+        mounted = own_site.place.airgap("mount", demo_site.bundle)
+        assert mounted.code == 0, mounted.err
+        server.wait_for(lambda: len(server.said("ready")) == times)
+
+    mount_again(2)
+    tab.locator("summary").click()
+    tab.get_by_text("demo-1.0.0, generation 2").wait_for()
+    mount_again(3)
+    transcribed(tab, jfk)
+    tab.get_by_text("demo-1.0.0, generation 3").wait_for()
+    assert tab.locator("#model").input_value() == "whisper-1-fast"
+    assert tab.locator("#standing").inner_text() == "Offline: this server has no network"
+
+    server.stop()
+    tab.locator("summary").click()
+    tab.locator("summary").click()
+    tab.get_by_text("The server does not answer. Trying again…").wait_for()
+    assert tab.locator("#standing").get_attribute("data-state") is None
+
+
+def test_what_the_host_signed_can_be_taken_away(
+    own_site: Any, serve: Any, open_tab: Any, jfk: Path, tmp_path: Path
+) -> None:
+    tab = open_tab(serve("--attest").wait_until_ready().url)
+    card = transcribed(tab, jfk)
+    card.locator("li").first.hover()
+    card.locator(".fix").first.click()
+    card.locator("textarea").fill("mended")
+    card.locator("textarea").press("Enter")
+    path = tmp_path / "jfk.attested.json"
+    path.write_text(taken(tab, card, "attested.json"))
+    said = own_site.place.airgap("verify", "--response", path, "--audio", jfk)
+    assert said.code == 0, said.err
+    assert SAID in json.loads(path.read_text())["text"]
+    with tab.expect_event("dialog") as asked:  # what was mended is not in that file
+        tab.close(run_before_unload=True)
+    asked.value.dismiss()
 
 
 def test_a_language_can_be_named(open_tab: Any, multilingual_site: Any, jfk: Path) -> None:
@@ -483,7 +535,9 @@ def test_what_is_no_recording_is_said_and_can_be_tried_again(
     letter.write_bytes(b"PK\x03\x04 not audio at all" * 100)
     card = transcribed(tab, letter)
     assert card.get_attribute("data-state") == "failed"
-    assert "letter.docx" in card.locator(".state").inner_text()
+    told = card.locator(".state").inner_text()
+    assert "'letter.docx' is not audio that can be decoded" in told
+    assert told.endswith("; give a recording such as WAV, FLAC, MP3, M4A, Ogg, Opus, WebM or MP4.")
     card.get_by_role("button", name="Try again: letter.docx").click()
     tab.wait_for_function("() => document.querySelector('.card').dataset.state === 'failed'")
     card.get_by_role("button", name="Remove: letter.docx").click()

@@ -315,6 +315,7 @@ def test_verbose_segments_come_as_events(server: Any, jfk: Path) -> None:
         "duration": 11.0,
         "model": "tiny.en",
         "bundle": "demo-1.0.0",
+        "airgap": whole["airgap"],
     }
     assert [one.pop("type") for one in segments] == ["transcript.segment"] * len(segments)
     assert segments == whole["segments"]

@@ -109,4 +109,4 @@ def test_ten_hours_of_silence_in_a_small_file(refused: Callable[..., dict[str, A
     assert len(bomb) < 200_000
     error = refused(bomb, "night.flac")
     assert error["code"] == "invalid_audio"
-    assert error["message"] == "'night.flac' is longer than 4 h 00 min"
+    assert error["message"] == "'night.flac' is longer than 4 h 00 min; cut it into shorter files"

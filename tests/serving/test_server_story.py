@@ -27,7 +27,7 @@ from runtime.server.languages import NAMES, name_of
         (AirgapError("transcription by model 'x' failed: out of memory"), 500, "engine_error"),
         (RuntimeError("anything"), 500, "engine_error"),
         (StoppedError(), 503, "stopping"),
-        (UsageError("'a.wav' is not audio"), 400, "invalid_audio"),
+        (UsageError("'a.wav' is not audio", hint="give a WAV"), 400, "invalid_audio"),
         (errors.bad_key(), 401, "invalid_api_key"),
     ],
 )

@@ -1,7 +1,7 @@
 // One recording on the page: how far it is, what was said in it, its player and its files.
 
 import { clock, download, element } from "./elements.js";
-import { formats } from "./formats.js";
+import { endings, formats } from "./formats.js";
 import { Lines } from "./lines.js";
 import { RefusedError, transcribe } from "./server.js";
 import { words } from "./words.js";
@@ -10,7 +10,10 @@ const PATIENCE = 5; // seconds, where the server does not say when to come again
 
 let numbers = 0;
 
-/** `house` has `key(refused)`, resolved with a key, `again(card)` and `removed(card)`. */
+/**
+ * `house` has `key(refused)`, resolved with a key, `answers()`, told whenever the server begins to
+ * answer, `again(card)` and `removed(card)`.
+ */
 export class Card {
   constructor(file, fields, recorded, house) {
     this.file = file;
@@ -45,8 +48,7 @@ export class Card {
   async #attempt(signal) {
     try {
       const told = (event) => this.#hear(event);
-      const damaged = await transcribe(this.file, this.fields, told, signal);
-      this.#finish(damaged);
+      this.#finish(await transcribe(this.file, this.fields, told, signal));
       return true;
     } catch (error) {
       if (!(error instanceof RefusedError)) throw error;
@@ -71,6 +73,7 @@ export class Card {
       else this.bar.removeAttribute("value");
     } else if (event.type === "transcript.begun") {
       this.begun = event;
+      this.house.answers();
       this.#tell(words.cards.hearing);
       this.bar.max = event.duration;
       this.#heardUntil(0);
@@ -93,7 +96,9 @@ export class Card {
     this.part.textContent = words.cards.part(clock(seconds), clock(this.begun.duration));
   }
 
-  #finish(damaged) {
+  #finish({ damaged, done }) {
+    this.done = done;
+    this.format.replaceChildren(...endings(done).map((one) => element("option", {}, one)));
     const count = this.lines.all.length;
     const warning = damaged ? ` ${words.cards.damaged(damaged)}` : "";
     const said = count ? words.cards.done(count) : words.cards.silent;
@@ -164,7 +169,7 @@ export class Card {
   }
 
   get #transcript() {
-    return { begun: this.begun, lines: this.lines.all };
+    return { begun: this.begun, lines: this.lines.all, done: this.done };
   }
 
   async #copy() {
@@ -173,11 +178,11 @@ export class Card {
   }
 
   #download() {
-    const { write, kind } = formats[this.format.value];
+    const { write, kind, asHeard } = formats[this.format.value];
     const name = this.file.name.replace(/\.[^.]*$/, "") || this.file.name;
     const file = new Blob([write(this.#transcript)], { type: `${kind};charset=utf-8` });
     download(file, `${name}.${this.format.value}`);
-    this.unsavedText = false;
+    if (!asHeard) this.unsavedText = false;
   }
 
   #save() {
@@ -215,8 +220,7 @@ export class Card {
     };
     this.player.ontimeupdate = () => this.lines.show(this.player.currentTime);
 
-    const choices = Object.keys(formats).map((format) => element("option", {}, format));
-    this.format = element("select", {}, ...choices);
+    this.format = element("select");
     this.format.setAttribute("aria-label", words.cards.about(words.cards.format, name));
     this.files = element(
       "span",

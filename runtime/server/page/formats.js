@@ -1,7 +1,8 @@
 // A transcript as a file, byte for byte as the server writes it, with what was mended.
 //
-// A transcript: { begun, lines }; `begun` is the event transcript.begun, a line the event
-// transcript.segment, with `text` as mended and `corrected` where it was.
+// A transcript: { begun, lines, done }; `begun` is the event transcript.begun, a line the event
+// transcript.segment, with `text` as mended and `corrected` where it was, `done` the event
+// transcript.text.done.
 
 const BREAKS = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 
@@ -63,10 +64,18 @@ function json({ begun, lines }) {
   return `${JSON.stringify({ ...facts, text: text.trim(), segments, usage }, null, 2)}\n`;
 }
 
-/** By the ending of their files: how to write one, and what it is. */
+/** What the host has signed, as it came: nothing that was mended. */
+const attested = ({ done }) => `${JSON.stringify(done, null, 2)}\n`;
+
+/** By the ending of their files: how to write one, what it is, and whether it lacks what was mended. */
 export const formats = {
   txt: { write: txt, kind: "text/plain" },
   srt: { write: srt, kind: "application/x-subrip" },
   vtt: { write: vtt, kind: "text/vtt" },
   json: { write: json, kind: "application/json" },
+  "attested.json": { write: attested, kind: "application/json", asHeard: true },
 };
+
+/** Of which of them there is a file, by the event that ended the answer. */
+export const endings = ({ attestation }) =>
+  Object.keys(formats).filter((one) => one !== "attested.json" || attestation);

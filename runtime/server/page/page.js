@@ -13,12 +13,24 @@ const at = (id) => document.getElementById(id);
 
 // --- which server this is ------------------------------------------------------------------------
 
-async function begin() {
+const ask = () => Promise.all([inventory(), models()]);
+
+let beginning = null;
+let shown = null;
+
+/** Ask until the server says what it is; once, however many want to know. */
+function begin() {
+  beginning ??= untilItAnswers().finally(() => (beginning = null));
+  return beginning;
+}
+
+async function untilItAnswers() {
+  shown = null;
   at("standing").textContent = words.standing.asking;
+  delete at("standing").dataset.state;
   for (;;) {
     try {
-      const [found, names] = await Promise.all([inventory(), models()]);
-      show(found, names);
+      show(...(await ask()));
       return;
     } catch (error) {
       if (error.status === 401) {
@@ -33,7 +45,22 @@ async function begin() {
   }
 }
 
-function show(found, names) {
+/** Another bundle may have been mounted since, and what is shown would be true no more. */
+async function refresh() {
+  try {
+    show(...(await ask()));
+  } catch {
+    await begin();
+  }
+}
+
+function show(...answer) {
+  const told = JSON.stringify(answer);
+  if (told !== shown) showAll(...answer);
+  shown = told;
+}
+
+function showAll(found, names) {
   const { offline } = found.network;
   at("standing").textContent = offline ? words.standing.offline : words.standing.online;
   at("standing").dataset.state = offline ? "done" : "warned";
@@ -72,7 +99,7 @@ function showOptions({ serving, languages }, names) {
     ["whisper-1-quality", words.options.careful(first)],
     ...others.map((name) => [name, name]),
   ];
-  at("model").replaceChildren(...choices.map(([value, text]) => element("option", { value }, text)));
+  offer(at("model"), choices);
   at("model").onchange = () => showLanguages(languages[at("model").value] ?? languages[first]);
   at("model").onchange();
   at("speaking").hidden = !names.includes(SPEAKERS);
@@ -84,10 +111,14 @@ function showLanguages(codes) {
   const known = codes.map((code) => [code, names.of(code)]);
   known.sort(([, one], [, other]) => one.localeCompare(other, "en"));
   const detect = codes.length > 1 ? [["", words.options.detect]] : [];
-  const choices = [...detect, ...known];
-  at("language").replaceChildren(
-    ...choices.map(([value, text]) => element("option", { value }, text)),
-  );
+  offer(at("language"), [...detect, ...known]);
+}
+
+/** What there is to choose from; what was chosen stays, where it is there still. */
+function offer(field, choices) {
+  const before = field.value;
+  field.replaceChildren(...choices.map(([value, text]) => element("option", { value }, text)));
+  if (choices.some(([value]) => value === before)) field.value = before;
 }
 
 // --- the key -------------------------------------------------------------------------------------
@@ -130,6 +161,7 @@ let working = 0;
 
 const house = {
   key: () => askForKey(true),
+  answers: refresh,
   again: (card) => queue(card),
   removed: (card) => cards.delete(card),
 };
@@ -164,6 +196,8 @@ function wishes() {
   }
   return asked;
 }
+
+at("proof").ontoggle = () => at("proof").open && refresh();
 
 at("choose").onclick = () => at("files").click();
 at("files").onchange = () => {

@@ -42,8 +42,8 @@ async function get(path) {
  * Have a recording transcribed.
  *
  * `fields` go into the form; `tell` hears of { type: "sent", part } from 0 to 1, then of the
- * events of the stream. Resolves with the number of damaged packets. An XMLHttpRequest, because
- * fetch does not say how much of a body is sent.
+ * events of the stream but the last. Resolves with that, `done`, and the number of `damaged`
+ * packets. An XMLHttpRequest, because fetch does not say how much of a body is sent.
  */
 export function transcribe(recording, fields, tell, signal) {
   const form = new FormData();
@@ -64,7 +64,8 @@ export function transcribe(recording, fields, tell, signal) {
       events.read();
       if (events.error) return reject(new RefusedError(events.error, 500));
       if (!events.done) return reject(new RefusedError(words.server.broken, 0));
-      return resolve(Number(request.getResponseHeader("X-Airgap-Damaged-Packets") ?? 0));
+      const damaged = Number(request.getResponseHeader("X-Airgap-Damaged-Packets") ?? 0);
+      return resolve({ damaged, done: events.done });
     };
     request.onerror = () => {
       const begun = request.status === 200;
@@ -84,7 +85,7 @@ export function transcribe(recording, fields, tell, signal) {
 function reader(request, tell) {
   let read = 0;
   return {
-    done: false,
+    done: null,
     error: null,
     read() {
       if (request.status !== 200) return;
@@ -92,7 +93,7 @@ function reader(request, tell) {
       for (let end; (end = text.indexOf("\n\n", read)) >= 0; read = end + 2) {
         const event = JSON.parse(text.slice(read + "data: ".length, end));
         if (event.error) this.error = event.error.message;
-        else if (event.type === "transcript.text.done") this.done = true;
+        else if (event.type === "transcript.text.done") this.done = event;
         else tell(event);
       }
     },
