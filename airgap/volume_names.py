@@ -121,6 +121,12 @@ def locate(path: Path, also: Sequence[Path] = ()) -> Files:
     return Files(name, folders[0], volumes)
 
 
+def is_of_bundle(name: str, bundle: str) -> bool:
+    """Whether a file is the bundle, or one of its volumes however many digits it has."""
+    rest = name.removeprefix(bundle)
+    return rest != name and (not rest or (rest[0] == "." and rest[1:].isdecimal()))
+
+
 def missing(name: str, numbers: Sequence[int], where: str) -> DamagedError:
     """The refusal of a set that lacks volumes of these numbers.
 

@@ -14,8 +14,8 @@ from airgap.console import console, quietly
 from airgap.digest import CHUNK
 from airgap.errors import AirgapError
 from airgap.limits import MIB
+from airgap.sink import Sink
 from bundler.locked_model import LockedFile
-from bundler.sink import Sink
 from bundler.sources import Access, Source
 from bundler.sources.ranged import RangedFile
 from bundler.sources.wheels import Wheels

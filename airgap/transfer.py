@@ -19,7 +19,7 @@ from typing import Final
 
 from airgap.errors import AirgapError
 from airgap.limits import MIB
-from bundler.sink import Origin, Sink
+from airgap.sink import Origin, Sink
 
 PROGRESS: Final = MIB
 """Bytes after which a connection counts as a working one."""
@@ -104,7 +104,7 @@ def transfer(name: str, opened: Opener, sink: Sink, patience: Patience) -> None:
 
     Raises:
         WrongBytesError: the server sends more than there may be.
-        BuilderSideError: the builder's disk failed, or the work was stopped.
+        OwnSideError: the builder's disk failed, or the work was stopped.
         AirgapError: the server refused, has another file, or failed once too often.
     """
     failed, begun = 0, sink.restarts
