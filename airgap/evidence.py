@@ -85,7 +85,7 @@ class Decision:
         Nothing but a refusal is recorded: `verify` decides. Raises RefusedError.
         """
         policy, accepted = self._rules()
-        return judge(head, policy, accepted, self.clock, self.overrides)[1]
+        return judge(head, policy, accepted, self.clock, overrides=self.overrides)[1]
 
     def verify_base(self, source: Bytes) -> VerifiedBundle:
         """Decide about the base of a delta by this host's policy. Raises RefusedError.

@@ -61,7 +61,9 @@ def verify(
         OutdatedError: it is older than what was accepted, or expired.
         DamagedError: it is not what was signed.
     """
-    envelope, statement, verdict = judge(source, policy, accepted, clock, overrides, tell)
+    envelope, statement, verdict = judge(
+        source, policy, accepted, clock, overrides=overrides, tell=tell
+    )
     bundle = open_bundle(source, envelope, statement)
     tell(Step("inventory", "table and manifest as signed", f"{len(bundle.manifest.files)} files"))
     return VerifiedBundle(bundle, verdict)
@@ -72,6 +74,7 @@ def judge(
     policy: Policy,
     accepted: Accepted | None,
     clock: datetime,
+    *,
     overrides: Overrides = NO_OVERRIDES,
     tell: Tell = untold,
 ) -> tuple[Envelope, Statement, Verdict]:

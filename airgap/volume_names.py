@@ -145,7 +145,7 @@ def missing(name: str, numbers: Sequence[int], where: str) -> DamagedError:
 
 def _only_name(folders: Sequence[Path]) -> str:
     """The one bundle in these folders, by its joined name."""
-    names = sorted({_joined(entry.name) for folder in folders for entry in _entries(folder)})
+    names = sorted({joined(entry.name) for folder in folders for entry in _entries(folder)})
     names = [name for name in names if name.endswith(WHOLE)]
     if not names:
         raise AirgapError(
@@ -163,7 +163,8 @@ def _only_name(folders: Sequence[Path]) -> str:
     return name
 
 
-def _joined(name: str) -> str:
+def joined(name: str) -> str:
+    """The name of the bundle that a file of this name is, or is a volume of."""
     found = _VOLUME.fullmatch(name)
     return found["name"] if found else name
 

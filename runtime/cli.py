@@ -11,6 +11,8 @@ from runtime.verbs import (
     gc,
     mirror,
     mount,
+    pull,
+    push,
     rollback,
     runtime,
     serve,
@@ -25,5 +27,5 @@ from runtime.verbs import list as list_verb
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     everyday = (mount, update, status, doctor, list_verb, cache, rollback, unmount, gc, runtime)
-    for verb in (*everyday, transcribe, serve, mirror, apikey):
+    for verb in (*everyday, transcribe, serve, mirror, apikey, push, pull):
         verb.register(app)
