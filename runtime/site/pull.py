@@ -131,9 +131,9 @@ def _sweep(staging: Path, chosen: Chosen) -> None:
     """Remove what an earlier run fetched of something else, or made itself."""
     wanted = {item.name for item in chosen.all}
     for path in sorted(staging.rglob("*"), reverse=True):
-        if path.is_symlink() or path.is_file():
-            if path.is_symlink() or path.relative_to(staging).as_posix() not in wanted:
-                path.unlink()
+        is_wanted = path.relative_to(staging).as_posix() in wanted
+        if path.is_symlink() or (path.is_file() and not is_wanted):
+            path.unlink()
 
 
 def _check_room(staging: Path, chosen: Chosen) -> None:
@@ -220,7 +220,7 @@ def _wrong(held: Held, item: Item, error: WrongBytesError) -> AirgapError:
 
 
 def _verified(first: Path, chosen: Chosen, decision: Decision) -> tuple[VerifiedBundle, list[str]]:
-    """Judge the bundle, every byte of it, and its papers by what it says; names that were dropped."""
+    """Judge the bundle, every byte of it, then its papers; the names of those that were dropped."""
     with volumes.opened(first) as source:
         verified = decision.verify(source)
         with console.progress("verify", verified.bundle.table.stored_total) as bar:

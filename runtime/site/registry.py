@@ -202,7 +202,7 @@ class Registry:
 
     @contextmanager
     def _worded(self) -> Iterator[None]:
-        """Turn what requests and urllib3 raise into our words, without addresses: they hold keys."""
+        """Turn what requests and urllib3 raise into our words, without the addresses in them."""
         import requests  # noqa: PLC0415 - see above
         import urllib3  # noqa: PLC0415 - see above
 

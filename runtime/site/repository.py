@@ -96,7 +96,7 @@ class OciShelf:
         *,
         replace: bool,
     ) -> None:
-        """Nothing is sent yet. Raises UsageError: the address names a digest, which nobody picks."""
+        """Nothing is sent yet. Raises UsageError: the address names a digest, or no good tag."""
         if address.is_pinned:
             raise UsageError(
                 f"'{address}' names a digest, which only the content decides",
@@ -279,7 +279,7 @@ def _only_tag(registry: Registry, address: OciAddress) -> str:
     listed = ", ".join(sorted(tags)[:20])
     raise UsageError(
         f"'{address}' has {len(tags)} tags: {listed}",
-        hint=f"name one: {address}:{sorted(tags)[0] if tags else 'TAG'}",
+        hint=f"name one: {address}:{min(tags) if tags else 'TAG'}",
     )
 
 

@@ -55,7 +55,7 @@ class S3Shelf:
                 )
         self._check_kept(file, checksum)
 
-    def finish(self, files: Sequence[Offered]) -> str | None:
+    def finish(self, files: Sequence[Offered]) -> None:
         """Nothing more: whoever lists the prefix sees the bundle's head last; see `push`."""
         del files
 

@@ -1,0 +1,257 @@
+"""The site's own stores, on loopback: moto's S3, Debian's registry, and a line that can be cut.
+
+Everything is spoken to by the real command through the real clients; the line stands between and
+does to the bytes what a test tells it to.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from airgap.transfer import Patience
+from runtime.site import reaching, repository, upload
+
+MIB = 1 << 20
+BUCKET = "whisper-models"
+
+
+@dataclass
+class Line:
+    """A reverse proxy to a store: counts what passes, and spoils it on request.
+
+    Attributes:
+        seen: method, path and Range of each request.
+        sent: bytes of bodies that came back through it.
+        spoil: told method, path and body of each answer; gives another body, or None to cut the
+            line in its middle. Headers stay as they are.
+        lied: headers that every answer to a manifest gets instead.
+        refuse: told method and path; a status to answer with instead of asking the store.
+    """
+
+    port: int
+    upstream: tuple[str, int]
+    seen: list[tuple[str, str, str | None]] = field(default_factory=list)
+    sent: int = 0
+    spoil: Callable[[str, str, bytes], bytes | None] = lambda _method, _path, body: body
+    lied: dict[str, str] = field(default_factory=dict)
+    refuse: Callable[[str, str], int | None] = lambda _method, _path: None
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def asked(self, method: str, part: str = "") -> list[tuple[str, str, str | None]]:
+        return [one for one in self.seen if one[0] == method and part in one[1]]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    line: Line
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        pass
+
+    def _pass_on(self) -> None:
+        line, method = self.line, self.command
+        line.seen.append((method, self.path, self.headers.get("Range")))
+        body = self._body()
+        if status := line.refuse(method, self.path):
+            self._answer(status, [("Content-Length", "0")], b"")
+            return
+        connection = HTTPConnection(*line.upstream, timeout=30)
+        connection.request(method, self.path, body, dict(self.headers))
+        reply = connection.getresponse()
+        content = reply.read()
+        given = line.spoil(method, self.path, content)
+        kept = [
+            (name, line.lied.get(name, value) if "/manifests/" in self.path else value)
+            for name, value in reply.getheaders()
+            if name.lower() not in {"transfer-encoding", "connection", "content-length"}
+        ]
+        length = reply.getheader("Content-Length") if method == "HEAD" else str(len(content))
+        if length is not None:
+            kept.append(("Content-Length", length))
+        connection.close()
+        if given is None:
+            self._answer(reply.status, kept, content[: len(content) // 2])
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        else:
+            self._answer(reply.status, kept, b"" if method == "HEAD" else given)
+
+    def _body(self) -> bytes | None:
+        length = self.headers.get("Content-Length")
+        if self.headers.get("Expect") == "100-continue":
+            self.send_response_only(100)
+            self.end_headers()
+        return self.rfile.read(int(length)) if length else None
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.line.sent += len(body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - http.server's
+
+
+@pytest.fixture
+def line_to() -> Iterator[Callable[[str, int], Line]]:
+    """Makes lines to stores."""
+    servers = []
+
+    def make(host: str, port: int) -> Line:
+        handler = type("Handler", (_Handler,), {})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        line = Line(server.server_address[1], (host, port))
+        handler.line = line  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        servers.append(server)
+        return line
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Short pauses, small parts, and no credentials of whoever runs the suite."""
+    monkeypatch.setattr(reaching, "PATIENCE", Patience(tries=3, pause=0.01, silence=10))
+    monkeypatch.setattr(upload, "PART", 5 * MIB)
+    monkeypatch.setattr(repository, "PIECE", MIB)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "site-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-that-no-message-shows")
+    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "AWS_PROFILE", "MODEL_BUCKET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@dataclass(frozen=True)
+class S3Site:
+    """An object store behind a line, reached by the seed's variables."""
+
+    line: Line
+    client: Any
+
+    def keys(self) -> list[str]:
+        listed = self.client.list_objects_v2(Bucket=BUCKET)
+        return sorted(one["Key"] for one in listed.get("Contents", ()))
+
+    def read(self, key: str) -> bytes:
+        content: bytes = self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return content
+
+    def swap(self, key: str, content: bytes, **extra: Any) -> None:
+        """Put other bytes under a name, as whoever runs the store can."""
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=content, **extra)
+
+
+@pytest.fixture
+def s3_site(
+    line_to: Callable[[str, int], Line], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[S3Site]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    line = line_to(host, port)
+    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+    client.create_bucket(Bucket=BUCKET)
+    monkeypatch.setenv("S3_ENDPOINT", f"http://{line.host}")
+    yield S3Site(line, client)
+    client.close()
+    server.stop()
+
+
+CONFIG = """
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {folder}/blobs}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:{port}"{tls}}}
+{auth}
+"""
+
+
+@pytest.fixture
+def registry_of(
+    foreign: Callable[[str], str], tmp_path: Path
+) -> Iterator[Callable[..., str]]:
+    """Starts Debian's registry; returns its host and port."""
+    program = foreign("docker-registry")
+    started = []
+
+    def start(name: str = "registry", auth: str = "", tls: str = "") -> str:
+        folder = tmp_path / name
+        folder.mkdir()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        config = folder / "config.yml"
+        config.write_text(CONFIG.format(folder=folder, port=port, auth=auth, tls=tls))
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [program, "serve", config], stdout=log, stderr=log, env={"PATH": "/usr/bin"}
+            )
+        started.append(process)
+        for _attempt in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return f"127.0.0.1:{port}"
+            assert process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.05)
+        pytest.fail("the registry did not start")
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def registry(registry_of: Callable[..., str]) -> str:
+    return registry_of()
+
+
+@pytest.fixture
+def line(registry: str, line_to: Callable[[str, int], Line]) -> Line:
+    """A line to the registry."""
+    host, port = registry.split(":")
+    return line_to(host, int(port))
+
+
+@pytest.fixture
+def shipment(bundle: Path, host: Any, tmp_path: Path, alice: Any) -> Path:
+    """The bundle in a folder of its title, with papers as `airgap sign` makes them."""
+    from airgap import papers, signed_papers, volumes
+    from airgap.archive import open_bundle, read_head
+    from airgap.files import write_whole
+    from airgap.statement import Statement
+
+    folder = tmp_path / "outbox" / "ward-1.0.0"
+    folder.mkdir(parents=True)
+    path = folder / "ward-1.0.0.tar.zst"
+    bundle.rename(path)
+    with volumes.opened(path) as source:
+        envelope = read_head(source)
+        opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
+        made = signed_papers.make(folder, envelope.statement, opened.manifest, alice.keys)
+        write_whole(folder / "manifest.json", opened.manifest.to_bytes())
+    papers.write(path, {key.public.key_id: "alice" for key in alice.keys}, made)
+    return folder
