@@ -59,6 +59,7 @@ class Line:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet: else each answer waits for an acknowledgement
     line: Line
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
@@ -72,7 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(status, [("Content-Length", "0")], b"")
             return
         connection = HTTPConnection(*line.upstream, timeout=30)
-        connection.request(method, self.path, body, dict(self.headers))
+        headers = {name: value for name, value in self.headers.items() if name != "Expect"}
+        connection.request(method, self.path, body, headers)
         reply = connection.getresponse()
         content = reply.read()
         given = line.spoil(method, self.path, content)
@@ -87,6 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         connection.close()
         if given is None:
             self._answer(reply.status, kept, content[: len(content) // 2])
+            self.wfile.flush()
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
         else:
@@ -97,6 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Expect") == "100-continue":
             self.send_response_only(100)
             self.end_headers()
+            self.wfile.flush()
         return self.rfile.read(int(length)) if length else None
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -164,20 +168,32 @@ class S3Site:
         self.client.put_object(Bucket=BUCKET, Key=key, Body=content, **extra)
 
 
-@pytest.fixture
-def s3_site(
-    line_to: Callable[[str, int], Line], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[S3Site]:
+@pytest.fixture(scope="session")
+def moto() -> Iterator[tuple[str, int]]:
+    """moto's server; it keeps what it holds for the whole process."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
+    yield server.get_host_and_port()
+    server.stop()
+
+
+@pytest.fixture
+def s3_site(
+    moto: tuple[str, int],
+    line_to: Callable[[str, int], Line],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[S3Site]:
+    host, port = moto
+    connection = HTTPConnection(host, port)
+    connection.request("POST", "/moto-api/reset")
+    assert connection.getresponse().status == 200
+    connection.close()
     line = line_to(host, port)
     client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
     client.create_bucket(Bucket=BUCKET)
     monkeypatch.setenv("S3_ENDPOINT", f"http://{line.host}")
     yield S3Site(line, client)
     client.close()
-    server.stop()
 
 
 CONFIG = """
@@ -190,9 +206,7 @@ http: {{addr: "127.0.0.1:{port}"{tls}}}
 
 
 @pytest.fixture
-def registry_of(
-    foreign: Callable[[str], str], tmp_path: Path
-) -> Iterator[Callable[..., str]]:
+def registry_of(foreign: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Starts Debian's registry; returns its host and port."""
     program = foreign("docker-registry")
     started = []
