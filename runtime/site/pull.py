@@ -27,6 +27,7 @@ from airgap.evidence import Decision
 from airgap.files import sync_folder
 from airgap.policy import TrustedKey
 from airgap.sink import Sink, WrongBytesError
+from airgap.statement import Statement
 from airgap.transfer import Patience, transfer
 from airgap.trust import TrustStore
 from airgap.verify import VerifiedBundle
@@ -71,8 +72,7 @@ def pull(held: Held, out: Path, decision: Decision, patience: Patience) -> Pulle
         AirgapError: the store or this disk failed; what came is kept for the next run.
     """
     chosen = taken.choose(held)
-    title = decision.foresee(_head(held, chosen.bundle[0])).title
-    target = out / title
+    target = out / decision.foresee(_head(held, chosen.bundle[0])).title
     with _private_folder(out, target) as staging:
         _sweep(staging, chosen)
         _check_room(staging, chosen)
@@ -85,6 +85,16 @@ def pull(held: Held, out: Path, decision: Decision, patience: Patience) -> Pulle
         sync_folder(out)
     size = sum(item.size for item in chosen.all)
     return Pulled(verified, target, target / first.name, size, (*chosen.left, *left))
+
+
+def judged_head(held: Held, decision: Decision) -> Statement:
+    """What a bundle in a store says of itself, once this host's policy believes its head.
+
+    Raises:
+        RefusedError: this host would not mount it.
+        AirgapError: there is no bundle, or the store fails.
+    """
+    return decision.foresee(_head(held, taken.choose(held).bundle[0]))
 
 
 def _head(held: Held, first: Item) -> volumes.Pipe:

@@ -21,6 +21,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from airgap import papers, signed_papers, volumes
+from airgap.archive import open_bundle, read_head
+from airgap.files import write_whole
+from airgap.statement import Statement
 from airgap.transfer import Patience
 from runtime.site import reaching, repository, upload
 
@@ -155,7 +159,7 @@ class S3Site:
     line: Line
     client: Any
 
-    def keys(self) -> list[str]:
+    def listed(self) -> list[str]:
         listed = self.client.list_objects_v2(Bucket=BUCKET)
         return sorted(one["Key"] for one in listed.get("Contents", ()))
 
@@ -253,11 +257,6 @@ def line(registry: str, line_to: Callable[[str, int], Line]) -> Line:
 @pytest.fixture
 def shipment(bundle: Path, host: Any, tmp_path: Path, alice: Any) -> Path:
     """The bundle in a folder of its title, with papers as `airgap sign` makes them."""
-    from airgap import papers, signed_papers, volumes
-    from airgap.archive import open_bundle, read_head
-    from airgap.files import write_whole
-    from airgap.statement import Statement
-
     folder = tmp_path / "outbox" / "ward-1.0.0"
     folder.mkdir(parents=True)
     path = folder / "ward-1.0.0.tar.zst"
