@@ -6,6 +6,7 @@ does to the bytes what a test tells it to.
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import threading
@@ -41,8 +42,11 @@ class Line:
         sent: bytes of bodies that came back through it.
         spoil: told method, path and body of each answer; gives another body, or None to cut the
             line in its middle. Headers stay as they are.
-        lied: headers that every answer to a manifest gets instead.
+        lied: headers that every answer to a manifest gets instead; None leaves one out.
         refuse: told method and path; a status to answer with instead of asking the store.
+        drop: told method and body of each request; gives the body that the store gets.
+        token: what a Bearer must be; None asks for none. `/token` gives it to `user`.
+        user: the value of Authorization that gets a token.
     """
 
     port: int
@@ -50,8 +54,11 @@ class Line:
     seen: list[tuple[str, str, str | None]] = field(default_factory=list)
     sent: int = 0
     spoil: Callable[[str, str, bytes], bytes | None] = lambda _method, _path, body: body
-    lied: dict[str, str] = field(default_factory=dict)
+    lied: dict[str, str | None] = field(default_factory=dict)
     refuse: Callable[[str, str], int | None] = lambda _method, _path: None
+    drop: Callable[[str, bytes | None], bytes | None] = lambda _method, body: body
+    token: str | None = None
+    user: str = ""
 
     @property
     def host(self) -> str:
@@ -72,24 +79,29 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass_on(self) -> None:
         line, method = self.line, self.command
         line.seen.append((method, self.path, self.headers.get("Range")))
-        body = self._body()
+        body = line.drop(method, self._body())
+        if line.token is not None and self._asks_for_token():
+            return
         if status := line.refuse(method, self.path):
             self._answer(status, [("Content-Length", "0")], b"")
             return
         connection = HTTPConnection(*line.upstream, timeout=30)
-        headers = {name: value for name, value in self.headers.items() if name != "Expect"}
+        dropped = {"Expect", "Authorization"} if line.token else {"Expect"}
+        headers = {name: value for name, value in self.headers.items() if name not in dropped}
+        if body is not None:
+            headers["Content-Length"] = str(len(body))
         connection.request(method, self.path, body, headers)
         reply = connection.getresponse()
         content = reply.read()
         given = line.spoil(method, self.path, content)
-        kept = [
-            (name, line.lied.get(name, value) if "/manifests/" in self.path else value)
-            for name, value in reply.getheaders()
-            if name.lower() not in {"transfer-encoding", "connection", "content-length"}
-        ]
-        length = reply.getheader("Content-Length") if method == "HEAD" else str(len(content))
-        if length is not None:
-            kept.append(("Content-Length", length))
+        lied = line.lied if "/manifests/" in self.path else {}
+        told = [(name, lied.get(name, value)) for name, value in reply.getheaders()]
+        hops = {"transfer-encoding", "connection", "content-length"}
+        kept = [(name, value) for name, value in told if value and name.lower() not in hops]
+        length = str(len(content if given is None else given))
+        if method == "HEAD":
+            length = reply.getheader("Content-Length", "0")
+        kept.append(("Content-Length", length))
         connection.close()
         if given is None:
             self._answer(reply.status, kept, content[: len(content) // 2])
@@ -98,6 +110,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
         else:
             self._answer(reply.status, kept, b"" if method == "HEAD" else given)
+
+    def _asks_for_token(self) -> bool:
+        """Speak Docker's token authentication for the store; whether the request was answered."""
+        line, given = self.line, self.headers.get("Authorization", "")
+        if self.path.startswith("/token"):
+            good = given == line.user
+            content = json.dumps({"token": line.token}).encode() if good else b"{}"
+            length = ("Content-Length", str(len(content)))
+            self._answer(200 if good else 401, [length], content)
+            return True
+        if given == f"Bearer {line.token}":
+            return False
+        challenge = f'Bearer realm="http://{line.host}/token",service="site",scope="push,pull"'
+        self._answer(401, [("WWW-Authenticate", challenge), ("Content-Length", "0")], b"")
+        return True
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length")
