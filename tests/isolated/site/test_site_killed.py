@@ -1,4 +1,4 @@
-"""A pull that dies at any moment, and one whose disk fills: no usable bundle, and the next goes on."""
+"""A pull that dies, and one whose disk fills: no usable bundle, and the next one goes on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 MIB = 1 << 20
 
