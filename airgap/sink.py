@@ -94,6 +94,7 @@ class Sink:
 
     Attributes:
         size: of the whole file in bytes, where it is known.
+        is_page: whether the file is a web page; in place of any other it is a login or an error.
         origin: whose bytes the last ones were.
         stop: set when nothing more is to be written.
         restarts: how often it was begun anew.
@@ -109,8 +110,9 @@ class Sink:
         stop: threading.Event,
         worded: Callable[[OSError], OwnSideError] | None = None,
         checkpoint: Callable[[], None] | None = None,
+        is_page: bool = False,
     ) -> None:
-        self.size, self.stop = size, stop
+        self.size, self.stop, self.is_page = size, stop, is_page
         self.origin: Origin | None = None
         self._stream, self._limit, self._advance = stream, limit, advance
         self._worded = worded or _cannot_write

@@ -147,7 +147,8 @@ def _pour(name: str, opened: Opener, sink: Sink, patience: Patience) -> None:
 def _from_the_beginning(chunks: Iterator[bytes], sink: Sink) -> Iterator[bytes]:
     """What is new in a file that a server sends whole, though part of it may be here."""
     first = next(chunks, b"")
-    _refuse_page(first, sink)
+    if not sink.is_page:
+        _refuse_page(first, sink)
     chunks = chain((first,), chunks)
     return _behind_what_is_here(chunks, sink) if sink.position else chunks
 

@@ -174,11 +174,15 @@ def _fetch(held: Held, item: Item, path: Path, advance: Advance, patience: Patie
         stream = FileIO(os.open(path, flags, 0o644), "r+")
     except OSError as error:
         raise AirgapError(f"cannot write '{path}': {error.strerror}") from error
-    stop = threading.Event()
-    with (
+    sink = Sink(
         stream,
-        closing(Sink(stream, size=item.size, limit=item.size, advance=advance, stop=stop)) as sink,
-    ):
+        size=item.size,
+        limit=item.size,
+        advance=advance,
+        stop=threading.Event(),
+        is_page=item.name.endswith(".html"),
+    )
+    with stream, closing(sink):
         taken_over = _adopt(stream, sink, item)
         try:
             _pour(held, item, sink, patience)

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +31,7 @@ from runtime.site import reaching, repository, upload
 
 MIB = 1 << 20
 BUCKET = "whisper-models"
+REVIEW = b"<!doctype html><title>What is inside</title>\n"
 
 
 @dataclass
@@ -282,16 +283,19 @@ def line(registry: str, line_to: Callable[[str, int], Line]) -> Line:
 
 
 @pytest.fixture
-def shipment(bundle: Path, host: Any, tmp_path: Path, alice: Any) -> Path:
-    """The bundle in a folder of its title, with papers as `airgap sign` makes them."""
+def shipment(
+    write: Callable[..., Path], contents: Mapping[str, bytes], tmp_path: Path, alice: Any
+) -> Path:
+    """The bundle in a folder of its title, with papers as a build and `airgap sign` make them."""
     folder = tmp_path / "outbox" / "ward-1.0.0"
     folder.mkdir(parents=True)
     path = folder / "ward-1.0.0.tar.zst"
-    bundle.rename(path)
+    write(contents={**contents, "REVIEW.html": REVIEW}).rename(path)
     with volumes.opened(path) as source:
         envelope = read_head(source)
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
         made = signed_papers.make(folder, envelope.statement, opened.manifest, alice.keys)
         write_whole(folder / "manifest.json", opened.manifest.to_bytes())
+        write_whole(folder / "REVIEW.html", REVIEW)
     papers.write(path, {key.public.key_id: "alice" for key in alice.keys}, made)
     return folder

@@ -13,6 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from airgap.keys import fingerprint, load_public_keys
+
+PAPERS = Path(__file__).parents[2] / "data/bundles/v1-papers"
 MODELS = "s3://whisper-models/models"
 WARD = f"{MODELS}/ward-1.0.0"
 KEY = "models/ward-1.0.0/ward-1.0.0.tar.zst"
@@ -229,16 +232,42 @@ def test_what_an_earlier_run_left_wrong_is_begun_anew(
     assert not (tmp_path / "in/ward-1.0.0/ward-1.0.0.tar.zst.001").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "REVIEW.html", "bootstrap.sh", "bootstrap/a.whl"]
+)
 def test_an_altered_paper_is_refused(
-    host: Any, shipment: Path, s3_site: Any, tmp_path: Path
+    host: Any, shipment: Path, s3_site: Any, tmp_path: Path, name: str
 ) -> None:
     assert host.airgap("push", shipment, MODELS).code == 0
-    s3_site.swap("models/ward-1.0.0/manifest.json", b"{}")
+    s3_site.swap(f"models/ward-1.0.0/{name}", b"{}")
     refused = host.airgap("pull", WARD, "--out", tmp_path / "in")
     assert refused.code == 3
     assert "rule: site.paper" in refused.err
-    assert "manifest.json" in refused.err
+    assert f"signed for: {name}" in refused.err
     assert left(tmp_path / "in") == []
+
+
+def test_a_bootstrap_travels_and_is_compared_with_its_signed_list(
+    host: Any, s3_site: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "outbox/ward-1.0.0"
+    shutil.copytree(PAPERS, folder)
+    pushed = host.airgap("push", folder, MODELS)
+    assert pushed.code == 0, pushed.err
+    public = sorted(PAPERS.glob("officer.*.pub"))
+    number = fingerprint(key for path in public for key in load_public_keys(path.read_bytes(), ""))
+    trusted = host.airgap("trust", "add", *public, "--signer", "officer", "--fingerprint", number)
+    assert trusted.code == 0, trusted.err
+    pulled = host.airgap("pull", WARD, "--out", tmp_path / "in")
+    assert pulled.code == 0, pulled.err
+    came = tmp_path / "in/ward-1.0.0"
+    for name in ("bootstrap.sh", "bootstrap/SHA256SUMS", "bootstrap/a.txt", "model.sig"):
+        assert (came / name).read_bytes() == (PAPERS / name).read_bytes()
+    s3_site.swap("models/ward-1.0.0/bootstrap/a.txt", b"other")
+    refused = host.airgap("pull", WARD, "--out", tmp_path / "again")
+    assert refused.code == 3
+    assert "signed for: bootstrap/a.txt" in refused.err
+    assert left(tmp_path / "again") == []
 
 
 def test_papers_that_speak_to_people_are_made_anew(
