@@ -5,6 +5,7 @@ holding          what a store holds of one bundle, and how it is asked
 bucket, upload   an object store; one object into it, in parts that are kept
 registry         one exchange with a registry, with its credentials
 artifact         the manifest of an OCI artifact: bytes <-> Artifact
+blobs            one blob into a repository, in pieces
 repository       bundles as artifacts in a repository
 reaching         an address -> the store behind it
 push             a bundle and its papers -> a store
@@ -13,6 +14,6 @@ taken            which files of a store are taken, and which papers were signed 
 newest           which bundle of a bucket a server should mount
 
 What a store says is believed in nothing but sizes and names, and those within bounds. These are
-the only modules of the isolated side that open a connection, and none of them is imported by what
-serves.
+the only modules of the isolated side that open a connection, before a process leaves the
+network.
 """

@@ -107,6 +107,12 @@ def parse(text: str) -> Address:
         UsageError: it is no such address, or holds a password.
     """
     scheme, _, rest = text.partition("://")
+    if "@" in rest.partition("/")[0]:
+        raise UsageError(
+            "the address of a store holds no name and password",
+            hint="S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; a registry: docker login, or "
+            "skopeo login --authfile ~/.docker/config.json",
+        )
     if scheme == "s3":
         return _s3(text, rest)
     if scheme == "oci":
@@ -125,12 +131,6 @@ def _s3(text: str, rest: str) -> S3Address:
 
 def _oci(text: str, rest: str) -> OciAddress:
     registry, _, path = rest.partition("/")
-    if "@" in registry:
-        raise UsageError(
-            "the address of a registry holds no name and password",
-            hint="they belong into ~/.docker/config.json: docker login, or skopeo login "
-            "--authfile ~/.docker/config.json",
-        )
     repository, _, reference = path.partition("@" if "@" in path else ":")
     good = is_digest(reference) if "@" in path else not reference or is_tag(reference)
     if not _HOST.fullmatch(registry) or not _REPOSITORY.fullmatch(repository) or not good:

@@ -2,7 +2,7 @@
 
 Requests and answers are those of the OCI distribution-spec 1.1. oras finds the credentials where
 docker, podman and skopeo leave them, and trades them for tokens; its own transfers hold a blob in
-memory and check no digest, so bytes go through `repository`.
+memory and check no digest, so bytes go through `blobs` and `airgap.transfer`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from airgap.archive import open_bundle, read_head
 from airgap.files import write_whole
 from airgap.statement import Statement
 from airgap.transfer import Patience
-from runtime.site import reaching, repository, upload
+from runtime.site import blobs, reaching, upload
 
 MIB = 1 << 20
 BUCKET = "whisper-models"
@@ -172,7 +172,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Short pauses, small parts, and no credentials of whoever runs the suite."""
     monkeypatch.setattr(reaching, "PATIENCE", Patience(tries=3, pause=0.01, silence=10))
     monkeypatch.setattr(upload, "PART", 5 * MIB)
-    monkeypatch.setattr(repository, "PIECE", MIB)
+    monkeypatch.setattr(blobs, "PIECE", MIB)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "site-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-that-no-message-shows")

@@ -67,9 +67,10 @@ def test_what_is_no_address(text: str) -> None:
         parse(text)
 
 
-def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize("scheme", ["s3", "oci", "https"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(scheme: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse("oci://site:hunter2@registry/demo")
+        parse(f"{scheme}://site:hunter2@registry/demo")
     assert "hunter2" not in caught.value.message + str(caught.value.hint)
     assert "docker login" in str(caught.value.hint)
 
