@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from airgap.errors import UsageError
 from runtime.site.address import OciAddress, S3Address, is_loopback, parse
 
-PARTS = st.from_regex(r"[a-z0-9]+([._-][a-z0-9]+)*", fullmatch=True)
+PARTS = st.from_regex(r"[a-z0-9]+([._-][a-z0-9]+)*", fullmatch=True).filter(
+    lambda part: len(part) < 100
+)
 PATHS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
 BUCKETS = st.from_regex(r"[a-z0-9][a-z0-9-]{1,20}[a-z0-9]", fullmatch=True)
 REGISTRIES = st.from_regex(r"[a-z0-9]{1,9}(\.[a-z]{1,5})?(:[0-9]{2,5})?", fullmatch=True)

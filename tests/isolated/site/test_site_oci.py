@@ -197,9 +197,9 @@ def test_a_registry_that_sends_another_manifest_than_the_pinned_one(
         body.replace(b"ward-1.0.0.tar", b"warx-1.0.0.tar") if "/manifests/" in path else body
     )
     source = f"oci://{line.host}/speech/ward@{digest}"
-    refused = host.airgap("pull", source, "--out", tmp_path / "in")
+    refused = host.airgap("pull", source, "--out", tmp_path / "in", "--json")
     assert refused.code == 3
-    assert "rule: site.digest" in refused.err
+    assert refused.document["rule"] == "site.digest"
     assert left(tmp_path / "in") == []
 
 

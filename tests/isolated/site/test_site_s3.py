@@ -240,9 +240,9 @@ def test_an_altered_paper_is_refused(
 ) -> None:
     assert host.airgap("push", shipment, MODELS).code == 0
     s3_site.swap(f"models/ward-1.0.0/{name}", b"{}")
-    refused = host.airgap("pull", WARD, "--out", tmp_path / "in")
+    refused = host.airgap("pull", WARD, "--out", tmp_path / "in", "--json")
     assert refused.code == 3
-    assert "rule: site.paper" in refused.err
+    assert refused.document["rule"] == "site.paper"
     assert f"signed for: {name}" in refused.err
     assert left(tmp_path / "in") == []
 
