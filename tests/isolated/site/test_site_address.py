@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 from airgap.errors import UsageError
 from runtime.site.address import OciAddress, S3Address, is_loopback, parse
 
-SHORT = 100
 PARTS = st.from_regex(r"[a-z0-9]+([._-][a-z0-9]+)*", fullmatch=True).filter(
-    lambda part: len(part) < SHORT
-)
     lambda part: len(part) < 100
 )
 PATHS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)

@@ -302,12 +302,18 @@ def test_an_untrusted_signer_is_refused_before_the_rest_is_fetched(
     host: Any, write: Callable[..., Path], bob: Any, s3_site: Any, tmp_path: Path
 ) -> None:
     assert host.airgap("push", write("bobs", [bob], title="bobs"), MODELS).code == 0
-    s3_site.line.sent = 0
+    had_a_place = []
+
+    def look(method: str, path: str) -> None:
+        if method == "GET" and path.endswith("bobs.tar.zst"):
+            had_a_place.append((tmp_path / "in").exists())
+
+    s3_site.line.refuse = look
     refused = host.airgap("pull", f"{MODELS}/bobs-1.0.0", "--out", tmp_path / "in")
     assert refused.code == 3
-    assert "rule: policy" in refused.err or "rule: signatures" in refused.err, refused.err
-    assert left(tmp_path / "in") == []
-    assert len(s3_site.line.asked("GET", "bobs.tar.zst")) == 1
+    assert "up to: who signed the bundle, or who keeps this host's policy" in refused.err
+    assert had_a_place == [False]  # one request, for the head; nothing to put more into
+    assert not (tmp_path / "in").exists()
 
 
 def test_an_older_one_is_refused_unless_a_reason_is_given(
