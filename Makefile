@@ -21,12 +21,13 @@ WITHOUT_TORCH = $(addprefix --no-emit-package ,torch triton cuda-toolkit nvidia-
 	nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
 	nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx)
 
-.PHONY: help demo test test-speakers speakers check fix bench docs lock clean
+.PHONY: help demo test test-speakers speakers test-large large check fix bench docs lock clean
 
 help:
 	@echo "make demo    build, sign, verify, mount and transcribe, with the network gone"
 	@echo "make test    the test suite, but for NeMo, pyannote and emotion"
 	@echo "make test-speakers  those, in an environment of 2.7 GB"
+	@echo "make test-large  a bootstrap with NeMo and pyannote: ten gigabytes of disk, some minutes"
 	@echo "make check   lint, format, types, who may import whom"
 	@echo "make fix     what the linter and the formatter can mend"
 	@echo "make bench   speed against named tools"
@@ -48,10 +49,18 @@ test: $(VENV)/installed-dev
 test-speakers:
 	$(MAKE) VENV=$(VENV)-speakers speakers
 
+test-large:
+	$(MAKE) VENV=$(VENV)-speakers large
+
 speakers: $(VENV)/installed-speakers
 	airgap fetch demo
 	airgap fetch tests/data/profiles/voices.yaml
-	AIRGAP_SPEAKERS=1 $(PYTEST) -m speakers
+	AIRGAP_SPEAKERS=1 $(PYTEST) -m "speakers and not large"
+
+large: $(VENV)/installed-speakers
+	airgap fetch demo
+	airgap fetch tests/data/profiles/voices.yaml
+	AIRGAP_SPEAKERS=1 $(PYTEST) -m large
 
 check: $(VENV)/installed-dev
 	ruff check
@@ -98,6 +107,7 @@ $(VENV)/installed-%: requirements/build.txt requirements/%.txt pyproject.toml | 
 	@echo "installing requirements/$*.txt into $(VENV)"
 	@$(INSTALL) --requirement requirements/build.txt
 	@$(INSTALL) --requirement requirements/$*.txt
+	$(if $(filter dev,$*),@$(INSTALL) --no-deps --requirement requirements/kserve.txt)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 

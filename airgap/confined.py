@@ -32,10 +32,10 @@ _RIGHTS: Final = ((5, 0xFFFF), (3, 0x7FFF), (2, 0x3FFF), (1, 0x1FFF))
 _TCP, _WITH_TCP = 0b11, 4
 _SCOPES, _WITH_SCOPES = 0b11, 6
 
-_SYSTEM: Final = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")
+SYSTEM: Final = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")
 """What a program that is linked to the system's libraries reads."""
 
-_UNCONFINED: Final = 125
+UNCONFINED: Final = 125
 """Exit code of the child that could not confine itself, and ran nothing."""
 
 
@@ -61,7 +61,7 @@ def run(program: Path, arguments: Sequence[str], scratch: Path, readable: Path, 
         capture_output=True,
         check=False,
     )
-    if done.returncode == _UNCONFINED:
+    if done.returncode == UNCONFINED:
         raise AirgapError(
             f"'{program.name}' cannot be confined here: "
             f"{done.stderr.decode(errors='replace').strip()}",
@@ -78,15 +78,26 @@ def main(arguments: Sequence[str]) -> None:
         _soft, allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
         bound = int(most) if allowed == resource.RLIM_INFINITY else min(int(most), allowed)
         resource.setrlimit(resource.RLIMIT_FSIZE, (bound, bound))
-        _confine([scratch], [readable], [program, *filter(os.path.exists, _SYSTEM)])
+        confine([scratch], [readable], [program, *filter(os.path.exists, SYSTEM)])
         os.execv(program, [program, *rest])  # noqa: S606 - there is no shell
     except OSError as error:
         sys.stderr.write(f"{error.strerror}: {error.filename or 'Landlock'}\n")
-        raise SystemExit(_UNCONFINED) from error
+        raise SystemExit(UNCONFINED) from error
 
 
-def _confine(writable: Iterable[str], readable: Iterable[str], programs: Iterable[str]) -> None:
-    """Give up every right over files but these, for good. Raises OSError."""
+def confine(writable: Iterable[str], readable: Iterable[str], programs: Iterable[str]) -> None:
+    """Give up every right of this process over files but these, for good.
+
+    Modes, owners and times of files are not among what Landlock knows.
+
+    Args:
+        writable: folders to do anything in.
+        readable: files and folders to read.
+        programs: those to read and to run.
+
+    Raises:
+        OSError: this kernel has no Landlock, or there is no such path.
+    """
     version = _call(_CREATE, None, 0, _VERSION)
     files = next(rights for first, rights in _RIGHTS if version >= first)
     handled = (ctypes.c_uint64 * 3)(

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from airgap.errors import UsageError
+
 SYSTEM_ROOT: Final = Path("/var/lib/airgap")
 MOUNTS: Final = "mounts"
 """Under the isolated host's root: what is mounted."""
@@ -42,6 +44,15 @@ def key_folder() -> Path:
     return _xdg("XDG_CONFIG_HOME", ".config") / "airgap" / "keys"
 
 
+def spool(root: Path) -> Path:
+    """Where a server keeps large recordings while they are heard: AIRGAP_SPOOL, else in its root.
+
+    A root that a container may not write has no room for them.
+    """
+    named = os.environ.get("AIRGAP_SPOOL")
+    return Path(named).absolute() if named else root / "spool"
+
+
 def temporary() -> Path:
     """Where a process may always write for a moment: TMPDIR, else /tmp.
 
@@ -55,4 +66,15 @@ def temporary() -> Path:
 def _xdg(variable: str, fallback: str) -> Path:
     """A base folder of the XDG specification, which wants relative values ignored."""
     named = os.environ.get(variable, "")
-    return Path(named) if named.startswith("/") else Path.home() / fallback
+    return Path(named) if named.startswith("/") else home() / fallback
+
+
+def home() -> Path:
+    """The user's home. Raises UsageError where there is none, as for a container's bare number."""
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise UsageError(
+            f"user {os.geteuid()} has no home folder",
+            hint="set HOME, or name the place: --root or AIRGAP_ROOT, AIRGAP_CACHE, AIRGAP_KEYS",
+        ) from error

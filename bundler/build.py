@@ -181,10 +181,16 @@ def _check_models(
     models = {path: place for path, place in on_disk.items() if path not in programs}
     origin = {one.path: (one.artifact, one.file.path) for one in tree.locked}
     scan = scan_files(models).joined(
-        scan_programs({path: on_disk[path] for path in programs}, profile.device)
+        scan_programs({path: on_disk[path] for path in programs}, profile.device, _licences(tree))
     )
     verdict = judge(scan, profile.scan, origin)
     return Checks(verdict, dry_load(tree, contents, skipped, access.cache))
+
+
+def _licences(tree: Tree) -> dict[str, str]:
+    """The licence that the lock gives each wheel, by its path."""
+    licences = {one.id: one.licence for one in tree.artifacts}
+    return {one.path: licences[one.artifact] for one in tree.locked}
 
 
 def _opener(contents: Contents) -> pack.Opener:

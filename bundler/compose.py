@@ -125,8 +125,8 @@ def _manifest(
         features={"diarization_enabled": profile.diarization != "none"},
         artifacts=tree.artifacts,
         files=tuple(files),
-        derived=tuple(made.derived for made in tree.made),
-        built=tuple(one.path for one in tree.built),
+        derived=(*(made.derived for made in tree.made), *tree.derived),
+        built=(*(one.path for one in tree.built), *(one.path for one in tree.derived)),
         scan=checks.scan.check if checks else None,
         dry_load=checks.dry_load if checks else None,
     )

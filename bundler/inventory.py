@@ -179,7 +179,9 @@ def _runtime(profile: Profile) -> str:
         return "none"
     targets = " ".join(one.name for one in profile.runtime.targets)
     python = "carried" if profile.runtime.interpreters else "the host's Python"
-    return f"[{','.join(profile.runtime.extras)}] for {targets}, {python}"
+    source = ", ".join(profile.runtime.no_binary)
+    built = f", from source {source}" if source else ""
+    return f"[{','.join(profile.runtime.extras)}] for {targets}, {python}{built}"
 
 
 def _yes(flag: bool) -> str:

@@ -55,12 +55,17 @@ class Built:
 
 @dataclass(frozen=True)
 class Tree:
-    """Everything of a bundle but its own papers."""
+    """Everything of a bundle but its own papers.
+
+    Attributes:
+        derived: how locked files came about that were built of others, which do not travel.
+    """
 
     artifacts: tuple[Artifact, ...]
     locked: tuple[Locked, ...]
     made: tuple[Made, ...]
     built: tuple[Built, ...] = ()
+    derived: tuple[Derived, ...] = ()
 
 
 def lay_out(lock: Lock) -> Tree:

@@ -110,7 +110,10 @@ def _remade_kit(opened: OpenBundle, spool: Path, folder: Path) -> tuple[str, ...
     if BOOTSTRAP not in statement.subjects:
         return ()
     if statement.base:
-        console.warn(f"{FOLDER}/ stays as it is: a delta does not hold every wheel of it")
+        console.warn(
+            f"{FOLDER}/ and {BOOTSTRAP} stay as they are: a delta does not hold every wheel of "
+            "them; if they are lost, building it once more from its lock gives the same"
+        )
         return ()
 
     def content(file: File) -> IO[bytes]:

@@ -69,6 +69,7 @@ class PlannedRuntime:
         files: wheels and carried Pythons, each once.
         size: their bytes together; this project's own wheel, some hundred kilobytes, comes to it.
         python: `carried`, or `host` where the host must have one of the targets.
+        built: sdists that a wheel is built of on the builder.
     """
 
     extras: tuple[str, ...]
@@ -76,6 +77,7 @@ class PlannedRuntime:
     files: int
     size: int
     python: str
+    built: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ def _runtime(runtime: LockedRuntime) -> PlannedRuntime:
         files=len(files),
         size=sum(file.bytes_expected for file in files.values()),
         python=CARRIED if runtime.interpreters else HOST,
+        built=tuple(one.recipe.sdist.path for one in runtime.releases if one.recipe),
     )
 
 
@@ -240,6 +243,11 @@ def _needs(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.runtime:
         told = f"{human_size(plan.runtime.size)} in {plan.runtime.files} files, each once"
         yield "of that, runtime", told
+        if plan.runtime.built:
+            yield (
+                "built from source",
+                f"{', '.join(plan.runtime.built)} (confined, without network)",
+            )
     builder = plan.cache_disk + plan.bundle_disk
     yield "builder's disk", f"{human_size(builder)} (download cache and bundle)"
     yield "bundle", f"{human_size(plan.bundle_disk)} at most"

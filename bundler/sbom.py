@@ -15,6 +15,7 @@ from airgap import __version__, strict_json
 from airgap.manifest import Artifact, Manifest
 from bundler.licences import spdx_id
 from bundler.wheelhouse.names import release_of
+from bundler.wheelhouse.programs import BUILT_RULE
 
 _NAMESPACE: Final = uuid.UUID("6f1c2c0e-6d6e-5c47-9a3b-5d3a4c1f7e21")
 """Of our serial numbers (RFC 9562, version 5): any constant of one's own."""
@@ -97,9 +98,22 @@ def _component(artifact: Artifact, manifest: Manifest) -> dict[str, Any]:
     if release := release_of(artifact, manifest.files_of(artifact)):
         component["name"], component["version"] = release.name, release.version
         component["purl"] = f"pkg:pypi/{release.name}@{quote(release.version, safe='')}"
+    if pedigree := _pedigree(artifact, manifest):
+        component["pedigree"] = pedigree
     if task:
         component["modelCard"] = {"modelParameters": {"task": task}}
     return component
+
+
+def _pedigree(artifact: Artifact, manifest: Manifest) -> dict[str, Any] | None:
+    """From which source a wheel was built, and by what; None where it was published as it is."""
+    paths = {file.path for file in manifest.files_of(artifact)}
+    for derived in manifest.derived:
+        if derived.rule == BUILT_RULE and derived.path in paths:
+            source, *tools = derived.sources
+            ancestor = {"type": "library", "name": artifact.id, "purl": source}
+            return {"ancestors": [ancestor], "notes": f"Built here, with {', '.join(tools)}"}
+    return None
 
 
 def _ref(artifact: Artifact) -> str:

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
+from airgap import places
 from airgap.caches import Holding, files_below, inode, tally
 from airgap.errors import UsageError
 from runtime import holdings
@@ -68,7 +69,7 @@ def _refuse_protected(root: Path, folder: Path) -> None:
                 f"'{folder}' is part of a mount, '{parent}', and is not cleared as a cache",
                 hint="airgap unmount NAME, then airgap gc; or unset the variable that leads there",
             )
-    for own in (*(place / name for name in _OWN), Path.home().resolve()):
+    for own in (*(place / name for name in _OWN), places.home().resolve()):
         if own.is_relative_to(real):
             raise UsageError(
                 f"'{folder}' is no cache alone: '{own}' lies in it",

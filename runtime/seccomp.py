@@ -54,6 +54,36 @@ REFUSED: Final = (
 )
 """What fails with EPERM whatever its arguments."""
 
+ALONE: Final = (
+    # Another program, or another process: one that forks for ever, or outlives its parent.
+    "execve",
+    "execveat",
+    "fork",
+    "vfork",
+    # The other processes of this user.
+    "kill",
+    "tkill",
+    "tgkill",
+    "pidfd_send_signal",
+    "rt_sigqueueinfo",
+    "rt_tgsigqueueinfo",
+    "prlimit64",
+)
+"""What `alone` refuses besides."""
+
+UNCHANGED: Final = (
+    *("chmod", "fchmod", "fchmodat", "fchmodat2"),
+    *("chown", "fchown", "lchown", "fchownat"),
+    *("utime", "utimes", "futimesat", "utimensat"),
+    *("setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+    *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
+    "file_setattr",
+)
+"""Modes, owners, times and attributes of files, over which Landlock has no say. Programs set them
+when they copy files of their own, so they succeed, and do nothing."""
+
+CLONE_THREAD: Final = 0x1_0000
+
 MSG_FASTOPEN: Final = 0x2000_0000
 """Connects while sending, on a listener that `shutdown` has turned back into a plain socket."""
 
@@ -138,13 +168,36 @@ def program(machine: Machine) -> bytes:
     return b"".join([*steps, _return(_ALLOW)])
 
 
+def alone(machine: Machine) -> bytes:
+    """A second filter, on top of `program`: threads of its own, and nothing of anybody else's.
+
+    For the code of strangers that the connected side runs in order to build a wheel.
+    """
+    numbers = machine.numbers
+    steps = [_load(_NUMBER)]
+    for name in ALONE:
+        if name in numbers:
+            steps += _when(numbers[name], _fail(errno.EPERM))
+    for name in UNCHANGED:
+        if name in numbers:
+            steps += _when(numbers[name], _fail(0))
+    steps += _when(
+        numbers["clone"],
+        _load_argument(0),
+        _jump(_ANY_BIT, CLONE_THREAD, 1, 0),
+        _fail(errno.EPERM),
+        _return(_ALLOW),
+    )
+    return b"".join([*steps, _return(_ALLOW)])
+
+
 def install(filters: bytes) -> None:
     """Put a filter on every thread, for good; children and executed programs inherit it.
 
     `no_new_privs` must be set, or the process be privileged.
 
     Args:
-        filters: what `program` returned.
+        filters: what `program` or `alone` returned.
 
     Raises:
         AirgapError: the kernel has no filters, or did not take this one.

@@ -47,6 +47,8 @@ def foreign() -> Callable[[str], str]:
         assert tool in packages, f"'{tool}' and its package belong into .ci/packages"
         if found := shutil.which(tool):
             return found
+        if tool.startswith("/") and Path(tool).is_file():  # a file that a package brings
+            return tool
         absent = f"'{tool}' is not installed: apt-get install {packages[tool]}"
         if os.environ.get("CI"):
             pytest.fail(absent)

@@ -23,6 +23,7 @@ from bundler.profile import Profile
 from bundler.review.visible import visible
 from bundler.scan.verdict import Scan
 from bundler.wheelhouse.names import release_of
+from bundler.wheelhouse.programs import BUILT_RULE
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -57,7 +58,9 @@ class Program:
         files: how many, in how many bytes.
         commands: what installing it puts on the path.
         native: how many of its files are libraries or programs of the machine.
-        built: whether the build made it from source.
+        built: whether it was made from source here.
+        built_from: package URLs of that source and, after it, of what built it; none for the
+            project itself.
     """
 
     artifact: Artifact
@@ -68,6 +71,7 @@ class Program:
     commands: Sequence[str]
     native: int
     built: bool
+    built_from: Sequence[str]
 
 
 def review_page(
@@ -126,6 +130,9 @@ def _models(manifest: Manifest, lock: Lock) -> list[Model]:
 
 def _programs(manifest: Manifest, scan: Scan | None) -> list[Program]:
     judged = {one.path: one for one in scan.judged} if scan else {}
+    of = {file.path: file.artifact for file in manifest.files}
+    derived = (one for one in manifest.derived if one.rule == BUILT_RULE)
+    sources = {of[one.path]: one.sources for one in derived}
     programs = []
     for artifact in manifest.artifacts:
         if artifact.role not in _PROGRAMS:
@@ -143,6 +150,7 @@ def _programs(manifest: Manifest, scan: Scan | None) -> list[Program]:
                 sorted({command for one in seen for command in one.commands}),
                 max((one.native for one in seen), default=0),
                 any(file.path in manifest.built for file in files),
+                sources.get(artifact.id, ()),
             )
         )
     return programs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from airgap import strict_json
@@ -78,12 +79,15 @@ def scan_files(files: Mapping[str, Path]) -> Scan:
     return Scan(tuple(judged))
 
 
-def scan_programs(files: Mapping[str, Path], device: str) -> Scan:
+def scan_programs(
+    files: Mapping[str, Path], device: str, licences: Mapping[str, str] = MappingProxyType({})
+) -> Scan:
     """Judge wheels and carried Pythons, which are programs, by their names in the report.
 
     Args:
         files: a wheel ends in `.whl`; anything else is an archive of a Python.
         device: of the host that they are for, `cpu` or `gpu`.
+        licences: that a lock gives wheels, by their names in the report.
 
     Raises:
         AirgapError: one cannot be read.
@@ -95,7 +99,7 @@ def scan_programs(files: Mapping[str, Path], device: str) -> Scan:
             try:
                 with path.open("rb") as stream:
                     judged.append(
-                        judge_wheel(stream, named, device)
+                        judge_wheel(stream, named, device, licences.get(named))
                         if named.endswith(".whl")
                         else judge_interpreter(stream, named)
                     )

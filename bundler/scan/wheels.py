@@ -47,6 +47,9 @@ KNOWN_STARTUP: Final = frozenset(
 """SHA-256 of `.pth` files that run code at each start of Python and were read by us."""
 
 _FIX: Final = "do not use it; ask its publisher for a wheel that is as it should be"
+_LICENCE_FIX: Final = (
+    "read its licence; then airgap lock PROFILE --runtime-only, or mend 'licence' in the lock"
+)
 _CUDA_FIX: Final = (
     "take the project from an index of wheels without CUDA: 'indexes' in the profile's 'runtime'"
 )
@@ -69,26 +72,29 @@ class _Member:
     elf: Elf | str | None
 
 
-def judge_wheel(stream: IO[bytes], place: str, device: str) -> Judged:
+def judge_wheel(stream: IO[bytes], place: str, device: str, licence: str | None = None) -> Judged:
     """Judge a wheel.
 
     Args:
         stream: seekable.
         place: its path in the bundle, which ends in its name.
         device: of the host that it is for: on a `cpu` nothing may be linked to CUDA.
+        licence: that the lock gives its release; None where no lock names it.
     """
     if not WHEEL.fits(place.rpartition("/")[2]):
         return Judged(place, "wheel", (danger(place, "wheel.name", "it is no wheel's name", _FIX),))
     try:
         with zipfile.ZipFile(stream) as archive:
-            return _judge(archive, stream, place, device)
+            return _judge(archive, stream, place, device, licence=licence)
     # What zipfile raises for archives that are cut, encrypted, or compressed in unknown ways.
     except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError) as error:
         story = f"its archive is broken: {str(error)[:120]}"
         return Judged(place, "wheel", (danger(place, "wheel.broken", story, _FIX),))
 
 
-def _judge(archive: zipfile.ZipFile, stream: IO[bytes], place: str, device: str) -> Judged:
+def _judge(
+    archive: zipfile.ZipFile, stream: IO[bytes], place: str, device: str, *, licence: str | None
+) -> Judged:
     listed = archive.infolist()
     size = sum(one.file_size for one in listed)
     if len(listed) > MEMBERS or size > UNPACKED:
@@ -100,7 +106,7 @@ def _judge(archive: zipfile.ZipFile, stream: IO[bytes], place: str, device: str)
     members = {one.filename: _member(archive, one) for one in listed if not one.is_dir()}
     natives = {path: one.elf for path, one in members.items() if one.elf is not None}
     findings = [
-        *_papers(archive, members, named, place),
+        *_papers(archive, members, named, place, licence=licence),
         *_startup(archive, members, place),
         *_places(members, named, place),
         *_natives(natives, named, place, device),
@@ -140,10 +146,16 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> _Member:
 
 
 def _papers(
-    archive: zipfile.ZipFile, members: Mapping[str, _Member], named: WheelName, place: str
+    archive: zipfile.ZipFile,
+    members: Mapping[str, _Member],
+    named: WheelName,
+    place: str,
+    *,
+    licence: str | None,
 ) -> Iterator[Finding]:
-    """One `.dist-info`, of the release that the file's name says; a RECORD that agrees."""
-    infos = {path.partition("/")[0] for path in members if ".dist-info/" in path}
+    """One `.dist-info`, of the release that name and lock say; a RECORD that agrees."""
+    tops = {path.partition("/")[0] for path in members}  # not those of what it has vendored
+    infos = {one for one in tops if one.endswith(".dist-info")}
     info = next(iter(infos), "")
     needed = [f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD")]
     if len(infos) != 1 or any(path not in members for path in needed):
@@ -158,6 +170,9 @@ def _papers(
     if found[0] != named.name or _plain(found[1]) != _plain(named.version):
         story = f"its name says {named.release}, and its METADATA {'=='.join(found)}"
         yield danger(place, "wheel.name", story, _FIX)
+    if licence not in {None, metadata.licence}:
+        story = f"the lock says that its licence is '{licence}', and its METADATA '"
+        yield caution(place, "wheel.licence", f"{story}{metadata.licence}'", _LICENCE_FIX)
     yield from _record(archive.read(needed[2]), members, needed[2], place)
 
 
@@ -262,7 +277,8 @@ def _commands(archive: zipfile.ZipFile, members: Mapping[str, _Member]) -> Itera
     for path, member in members.items():
         if ".data/scripts/" in path:
             yield PurePosixPath(path).name
-        if path.endswith(".dist-info/entry_points.txt") and member.size <= PAPER:
+        is_own = path.count("/") == 1 and path.endswith(".dist-info/entry_points.txt")
+        if is_own and member.size <= PAPER:
             parser = _EntryPoints(delimiters=("=",), strict=False)
             try:
                 parser.read_string(archive.read(path).decode("utf-8", "replace"))

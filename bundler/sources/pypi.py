@@ -293,7 +293,7 @@ def _copy_member(member: Member, access: Access, sink: Sink) -> None:
     """Write one member of the first archive of its release that has it."""
     for archive in access.index.archives(member.package, access):
         try:
-            with _opened(archive, member.path) as stream:
+            with opened_member(archive, member.path) as stream:
                 if stream is None:
                     continue
                 while chunk := stream.read(CHUNK):
@@ -308,8 +308,12 @@ def _copy_member(member: Member, access: Access, sink: Sink) -> None:
 
 
 @contextmanager
-def _opened(archive: Path, path: str) -> Iterator[IO[bytes] | None]:
-    """The member of that path as a stream, or None where the archive lacks it."""
+def opened_member(archive: Path, path: str) -> Iterator[IO[bytes] | None]:
+    """The file of that path in a wheel, or below the top folder of an sdist; None without it.
+
+    Raises:
+        OSError, RuntimeError, EOFError, and the errors of zipfile, tarfile and zlib: it is broken.
+    """
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as wheel:
             if path not in wheel.NameToInfo:

@@ -5,7 +5,13 @@
 - `locked`: the lock's key `runtime`
 - `resolving`: which releases a target needs, by uv
 - `pinning`: profile -> the lock's part, with sizes and licences
-- `names`: names of wheels, and of the releases that they are of
+- `sdists`: an sdist that was chosen -> how it is built, and the wheel that comes of it
+- `recipe`: the lock's key `built` of a release: from what, and by what
+- `from_source`: a source of bytes that builds them
+- `build_child`: the process in which a stranger's program runs
+- `pure`: what it left -> the wheel that may travel
+- `packing`: files -> the bytes of a wheel
+- `names`: names of wheels and sdists, and of the releases that they are of
 - `metadata`: what a wheel says about itself
 - `own`: the wheel of this very project
 - `programs`: what the build adds to the tree: that wheel, and the requirements of each target

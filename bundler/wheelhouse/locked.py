@@ -12,7 +12,9 @@ from airgap.yaml_document import YamlDocument
 from bundler.locked_model import LockedFile, LockedModel, file_entry, read_files
 from bundler.sources import Source
 from bundler.sources.reading import read_source
+from bundler.wheelhouse.from_source import FromSource
 from bundler.wheelhouse.names import RELEASE, WHEEL, WheelName, identity
+from bundler.wheelhouse.recipe import Recipe, read_recipe
 from bundler.wheelhouse.targets import TARGET, Target
 from bundler.wheelhouse.wanted import EXTRAS
 
@@ -24,7 +26,7 @@ KEYS: Final = {
     "interpreters": False,
 }
 TARGET_KEYS: Final = {"target": True, "wheels": False}
-RELEASE_KEYS: Final = {"release": True, "licence": True, "files": True}
+RELEASE_KEYS: Final = {"release": True, "licence": True, "files": True, "built": False}
 INTERPRETER_KEYS: Final = {"target": True, "licence": True, "sources": True, "files": True}
 
 WHEELS: Final = "wheels"
@@ -40,11 +42,13 @@ class Release:
         name: `NAME==VERSION`, the name normalised.
         licence: as its metadata names it.
         files: its wheels, by their names; several targets share what fits them.
+        recipe: how its one wheel is built; None where it is published.
     """
 
     name: str
     licence: str
     files: tuple[LockedFile, ...]
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class LockedRuntime:
     def artifacts(self) -> tuple[LockedModel, ...]:
         """The releases and the interpreters, as the artifacts that a bundle has them as."""
         releases = (
-            _artifact(identity(one.name), WHEELS, one.licence, self.sources, one.files)
+            _artifact(identity(one.name), WHEELS, one.licence, self._sources_of(one), one.files)
             for one in self.releases
         )
         pythons = (
@@ -105,6 +109,11 @@ class LockedRuntime:
             for one in self.interpreters
         )
         return (*releases, *pythons)
+
+    def _sources_of(self, release: Release) -> tuple[Source, ...]:
+        if release.recipe is None:
+            return self.sources
+        return (FromSource(release.name, release.recipe, self.sources),)
 
     def missing(self) -> list[str]:
         """What must still be learnt before this can be built, one sentence each."""
@@ -131,6 +140,7 @@ class LockedRuntime:
                     "release": one.name,
                     "licence": one.licence,
                     "files": [file_entry(file) for file in one.files],
+                    **({"built": one.recipe.as_lock()} if one.recipe else {}),
                 }
                 for one in self.releases
             ],
@@ -219,11 +229,12 @@ def _target_named(document: YamlDocument, node: yaml.Node | None) -> Target:
 def _release(document: YamlDocument, node: yaml.Node) -> Release:
     values = document.mapping(node, RELEASE_KEYS, "a release")
     document.finish()
-    return Release(
-        document.text(values["release"], "'release'", RELEASE),
-        document.text(values["licence"], "'licence'"),
-        read_files(document, values["files"]),
-    )
+    name = document.text(values["release"], "'release'", RELEASE)
+    files = read_files(document, values["files"])
+    recipe = read_recipe(document, values["built"], name) if "built" in values else None
+    if recipe and len(files) != 1:
+        document.defect(values["files"], f"'files': one wheel is built, found {len(files)}")
+    return Release(name, document.text(values["licence"], "'licence'"), files, recipe)
 
 
 def _interpreter(document: YamlDocument, node: yaml.Node) -> LockedInterpreter:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
-
-from packaging.tags import Tag, parse_tag
+from typing import TYPE_CHECKING, Final
 
 from airgap.manifest import Artifact, File
 from airgap.yaml_document import Form
+
+if TYPE_CHECKING:
+    from packaging.tags import Tag
 
 SDIST: Final = ".tar.gz"
 
@@ -22,6 +23,9 @@ _PART: Final = r"[A-Za-z0-9][A-Za-z0-9_.]*"
 _TAG: Final = r"[A-Za-z0-9_.]+"
 _VERSION: Final = r"[A-Za-z0-9][A-Za-z0-9.!+_]*"
 
+SOURCE: Final = Form(
+    re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]*-{_VERSION}{re.escape(SDIST)}"), "the name of an sdist"
+)
 WHEEL: Final = Form(
     re.compile(rf"{_PART}-{_VERSION}(?:-[0-9][A-Za-z0-9_.]*)?-{_TAG}-{_TAG}-{_TAG}\.whl"),
     "the name of a wheel",
@@ -39,24 +43,26 @@ class WheelName:
         name: of the project, normalised.
         version: of the release.
         platforms: the platforms that it fits: `any`, or `manylinux_…`.
-        tags: every Python, ABI and platform that it fits (PEP 425).
+        tag: every Python, ABI and platform that it fits, compressed (PEP 425).
     """
 
     name: str
     version: str
     platforms: tuple[str, ...]
-    tags: frozenset[Tag]
+    tag: str
 
     @classmethod
     def parse(cls, file: str) -> WheelName:
         """Take apart a name that `WHEEL` fits."""
         parts = file.removesuffix(".whl").split("-")
-        tags = parse_tag("-".join(parts[-3:]))
-        return cls(normalised(parts[0]), parts[1], tuple(parts[-1].split(".")), tags)
+        tag = "-".join(parts[-3:])
+        return cls(normalised(parts[0]), parts[1], tuple(parts[-1].split(".")), tag)
 
     def rank(self, ranks: Mapping[Tag, int]) -> int:
         """How well it fits a target, 0 best. Raises LookupError: it does not."""
-        fitting = [ranks[one] for one in self.tags if one in ranks]
+        from packaging.tags import parse_tag  # noqa: PLC0415 - a lock is read without the extra
+
+        fitting = [ranks[one] for one in parse_tag(self.tag) if one in ranks]
         if not fitting:
             raise LookupError(self.name)
         return min(fitting)
@@ -85,6 +91,11 @@ def project_of(file: str) -> str:
     if file.endswith(SDIST):
         return normalised(file.removesuffix(SDIST).rpartition("-")[0])
     return normalised(file.partition("-")[0])
+
+
+def release_of_sdist(file: str) -> str:
+    """`NAME==VERSION` of the name of an sdist."""
+    return f"{project_of(file)}=={file.removesuffix(SDIST).rpartition('-')[2]}"
 
 
 def identity(release: str) -> str:

@@ -1,18 +1,11 @@
 """The wheel of this very project, made again from what is installed: a clone, or a wheel.
 
-Its bytes are a function of its files: the same version gives the same wheel wherever it is made.
-So nothing is compressed (libraries of zlib differ in what they make; the bundle compresses), and no
-time but the earliest that a zip can hold stands in it.
+The same version gives the same wheel wherever it is made.
 """
 
 from __future__ import annotations
 
-import base64
-import csv
 import hashlib
-import io
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, PackagePath, distributions
@@ -23,16 +16,15 @@ import airgap
 from airgap import __version__
 from airgap.errors import AirgapError, UsageError
 from bundler.wheelhouse.metadata import WheelMetadata
+from bundler.wheelhouse.packing import pack, record_digest
 
 PROJECT: Final = "airgap-bundler"
 FILE: Final = f"airgap_bundler-{__version__}-py3-none-any.whl"
 
 _PACKAGES: Final = ("airgap", "bundler", "profiles", "runtime")
-_SUFFIXES: Final = frozenset({".py", ".typed", ".css", ".html", ".sh", ".yaml"})
+_SUFFIXES: Final = frozenset({".css", ".html", ".js", ".py", ".sh", ".svg", ".typed", ".yaml"})
 _INFO: Final = f"airgap_bundler-{__version__}.dist-info"
 _PAPERS: Final = ("METADATA", "entry_points.txt", "top_level.txt", "licenses/LICENSE")
-_EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
-_MODE: Final = 0o100644 << 16
 
 _WHEEL: Final = f"""\
 Wheel-Version: 1.0
@@ -67,8 +59,7 @@ def own_wheel() -> OwnWheel:
     papers = _papers(installed)
     files = {**_code(installed), **{f"{_INFO}/{name}": text for name, text in papers.items()}}
     files[f"{_INFO}/WHEEL"] = _WHEEL
-    files[f"{_INFO}/RECORD"] = _record(files)
-    return OwnWheel(_zipped(files), WheelMetadata.parse(papers["METADATA"]))
+    return OwnWheel(pack(files, _INFO), WheelMetadata.parse(papers["METADATA"]))
 
 
 def _installed() -> Distribution:
@@ -115,7 +106,7 @@ def _holds(recorded: PackagePath, content: bytes | None) -> bool:
     return (
         content is not None
         and recorded.hash is not None
-        and _digest(content) == (recorded.hash.value)
+        and record_digest(content) == recorded.hash.value
     )
 
 
@@ -136,32 +127,3 @@ def _info_files(installed: Distribution) -> dict[str, PackagePath]:
         for one in installed.files or ()
         if one.parts[0].endswith(".dist-info")
     }
-
-
-def _record(files: Mapping[str, bytes]) -> bytes:
-    """RECORD: every file with its digest and size, itself without."""
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    for path, content in sorted(files.items()):
-        lines.writerow((path, f"sha256={_digest(content)}", len(content)))
-    lines.writerow((f"{_INFO}/RECORD", "", ""))
-    return text.getvalue().encode()
-
-
-def _digest(content: bytes) -> str:
-    """As RECORD writes it: base64 for addresses, without padding."""
-    digest = hashlib.sha256(content).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-def _zipped(files: Mapping[str, bytes]) -> bytes:
-    """The code first, then the papers, RECORD last, as wheels are to be."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(
-            files, key=lambda one: (one.startswith(_INFO), one.endswith("RECORD"), one)
-        ):
-            member = zipfile.ZipInfo(path, _EARLIEST)
-            member.create_system, member.external_attr = 3, _MODE  # as on Linux
-            archive.writestr(member, files[path])
-    return stream.getvalue()

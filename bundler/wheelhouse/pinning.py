@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from airgap.console import console, quietly
 from airgap.digest import CHUNK
-from airgap.errors import AirgapError
+from airgap.errors import AirgapError, UsageError
 from airgap.limits import MIB
 from airgap.sink import Sink
 from bundler.locked_model import LockedFile
@@ -21,9 +22,11 @@ from bundler.sources.ranged import RangedFile
 from bundler.sources.wheels import Wheels
 from bundler.wheelhouse.locked import LockedInterpreter, LockedRuntime, LockedTarget, Release
 from bundler.wheelhouse.metadata import read_metadata
-from bundler.wheelhouse.names import WheelName
+from bundler.wheelhouse.names import WheelName, project_of, release_of_sdist
 from bundler.wheelhouse.own import FILE, own_wheel
 from bundler.wheelhouse.resolving import Found, Wish, resolve
+from bundler.wheelhouse.sdists import BuiltWheel, build_sdist
+from bundler.wheelhouse.targets import Target
 from bundler.wheelhouse.wanted import WantedInterpreter, WantedRuntime
 
 ARCHIVE: Final = 1024 * MIB
@@ -45,26 +48,87 @@ def pin(wanted: WantedRuntime, former: LockedRuntime | None, access: Access) -> 
         access: the package index; carried Pythons are kept in the download cache.
 
     Raises:
-        AirgapError: there is no set of wheels, the index does not answer, or a Python is not
-            what its publisher says.
+        AirgapError: there is no set of wheels, the index does not answer, an sdist does not
+            build, or a Python is not what its publisher says.
+        UnsafeError: what an sdist builds to may not travel.
+        UsageError: what shall be taken as source is not asked for by anything.
     """
-    found: dict[str, Found] = {}
-    targets = []
+    sources = _sources(wanted, former)
+    built: dict[str, BuiltWheel] = {}
     with tempfile.TemporaryDirectory(prefix="airgap-wheel.") as name:
         wheel = Path(name) / FILE
         wheel.write_bytes(own_wheel().content)
-        wish = Wish(wheel, wanted.extras, access.index.url, wanted.indexes)
-        for target, wheels in resolve(wish, wanted.targets):
-            console.say(f"Resolved {target.name}: {len(wheels)} wheels")
-            found |= {one.file: one for one in wheels}
-            targets.append(LockedTarget(target, tuple(one.file for one in wheels)))
+        wish = Wish(
+            wheel, wanted.extras, access.index.url, wanted.indexes, no_binary=wanted.no_binary
+        )
+        while True:
+            chosen = dict(_resolved(wish, wanted.targets))
+            _check_wanted(wanted, chosen)
+            new = _unbuilt(chosen, built)
+            built |= {one.sha256: _built(one, former, sources, access) for one in new}
+            if not any(built[one.sha256].metadata.requires for one in new):
+                break
+            # What an sdist requires is known once it is built, and may change what is chosen.
+            wish = replace(wish, known=_required(built.values()))
     return LockedRuntime(
         extras=wanted.extras,
-        sources=_sources(wanted, former),
-        targets=tuple(targets),
-        releases=_releases([found[file] for file in sorted(found)], former, access),
+        sources=sources,
+        targets=tuple(
+            LockedTarget(target, tuple(sorted(_file(one, built) for one in found)))
+            for target, found in chosen.items()
+        ),
+        releases=_releases(chosen, built, former, access),
         interpreters=tuple(_interpreter(one, access) for one in wanted.interpreters),
     )
+
+
+def _resolved(wish: Wish, targets: Sequence[Target]) -> Iterator[tuple[Target, tuple[Found, ...]]]:
+    for target, found in resolve(wish, targets):
+        console.say(f"Resolved {target.name}: {len(found)} wheels")
+        yield target, found
+
+
+def _check_wanted(wanted: WantedRuntime, chosen: Mapping[Target, Sequence[Found]]) -> None:
+    """Raise UsageError for a consent that nothing needs: it is mistyped, or out of date."""
+    sources = {project_of(one.file) for found in chosen.values() for one in found if one.is_source}
+    if unused := sorted(set(wanted.no_binary) - sources):
+        raise UsageError(
+            f"'no_binary' names {', '.join(unused)}, and nothing asks for it",
+            hint="take it out of the profile's 'runtime'",
+        )
+
+
+def _unbuilt(
+    chosen: Mapping[Target, Sequence[Found]], built: Mapping[str, BuiltWheel]
+) -> list[Found]:
+    """The sdists of which there is no wheel yet, each once."""
+    return sorted(
+        {
+            one
+            for found in chosen.values()
+            for one in found
+            if one.is_source and one.sha256 not in built
+        },
+        key=lambda one: one.file,
+    )
+
+
+def _built(
+    found: Found, former: LockedRuntime | None, sources: tuple[Source, ...], access: Access
+) -> BuiltWheel:
+    """The wheel of an sdist; by the tools of the former lock, where that has the same sdist."""
+    recipes = [one.recipe for one in (former.releases if former else ()) if one.recipe]
+    known = next((one for one in recipes if one.sdist.sha256 == found.sha256), None)
+    return build_sdist(found, known, sources, access)
+
+
+def _required(built: Iterable[BuiltWheel]) -> Mapping[str, Sequence[str]]:
+    """What each release that was built requires."""
+    return {release_of_sdist(one.recipe.sdist.path): one.metadata.requires for one in built}
+
+
+def _file(found: Found, built: Mapping[str, BuiltWheel]) -> str:
+    return built[found.sha256].file.path if found.sha256 in built else found.file
 
 
 def _sources(wanted: WantedRuntime, former: LockedRuntime | None) -> tuple[Source, ...]:
@@ -76,18 +140,32 @@ def _sources(wanted: WantedRuntime, former: LockedRuntime | None) -> tuple[Sourc
 
 
 def _releases(
-    found: Sequence[Found], former: LockedRuntime | None, access: Access
+    chosen: Mapping[Target, Sequence[Found]],
+    built: Mapping[str, BuiltWheel],
+    former: LockedRuntime | None,
+    access: Access,
 ) -> tuple[Release, ...]:
     known = _known(former)
+    wanted = {one.file: one for all_ in chosen.values() for one in all_}
+    found = {file: one for file, one in wanted.items() if one.sha256 not in built}
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="lock") as pool:
-        described = list(pool.map(lambda one: _described(one, known, access), found))
+        described = list(
+            pool.map(lambda file: _described(found[file], known, access), sorted(found))
+        )
     files: dict[str, list[LockedFile]] = {}
     licences: dict[str, str] = {}
     for file, licence in described:
         release = WheelName.parse(file.path).release
         files.setdefault(release, []).append(file)
         licences.setdefault(release, licence)
-    return tuple(Release(name, licences[name], tuple(files[name])) for name in sorted(files))
+    published = [Release(name, licences[name], tuple(files[name])) for name in files]
+    ours = [
+        Release(
+            WheelName.parse(one.file.path).release, one.metadata.licence, (one.file,), one.recipe
+        )
+        for one in (built[found.sha256] for found in wanted.values() if found.sha256 in built)
+    ]
+    return tuple(sorted((*published, *ours), key=lambda one: one.name))
 
 
 def _known(former: LockedRuntime | None) -> Mapping[str, tuple[LockedFile, str]]:

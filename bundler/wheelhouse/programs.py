@@ -19,6 +19,9 @@ from bundler.wheelhouse.own import FILE, PROJECT, OwnWheel, own_wheel
 RULE: Final = "wheel-requirements"
 """The rule that derives `requirements-TARGET.txt`: a line for each wheel that it installs."""
 
+BUILT_RULE: Final = "wheel-from-sdist"
+"""The rule that derives a wheel: of an sdist, and by the wheels of a build backend, as purls."""
+
 
 def with_programs(tree: Tree, lock: Lock) -> Tree:
     """The tree with what its wheels need to be installed; as it is, where it has none.
@@ -45,6 +48,14 @@ def with_programs(tree: Tree, lock: Lock) -> Tree:
         artifacts=(*tree.artifacts, own),
         made=(*tree.made, *lists),
         built=(*tree.built, Built(f"{WHEELS}/{FILE}", own.id, wheel.content)),
+        derived=(
+            *tree.derived,
+            *(
+                Derived(f"{WHEELS}/{one.files[0].path}", BUILT_RULE, one.recipe.purls)
+                for one in lock.runtime.releases
+                if one.recipe
+            ),
+        ),
     )
 
 

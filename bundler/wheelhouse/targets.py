@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
-
-from packaging import tags
-from packaging.tags import Tag
+from typing import TYPE_CHECKING, Final
 
 from airgap.yaml_document import Form
+
+if TYPE_CHECKING:
+    from packaging.tags import Tag
 
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 """The versions of CPython that this project runs on."""
@@ -68,6 +68,8 @@ class Target:
 
     def ranks(self) -> dict[Tag, int]:
         """The tags of wheels that fit, the best first, in pip's order."""
+        from packaging import tags  # noqa: PLC0415 - a lock is read without the extra
+
         version = (3, int(self.python.partition(".")[2]))
         newest = int(self.platform.split("_")[2])
         platforms = [

@@ -28,6 +28,7 @@ KEYS: Final = {
     "platforms": False,
     "interpreters": False,
     "indexes": False,
+    "no_binary": False,
 }
 INTERPRETER_KEYS: Final = {
     "target": True,
@@ -72,12 +73,14 @@ class WantedRuntime:
         targets: for which Pythons and platforms, sorted.
         interpreters: of every target, where Python itself is carried; else none.
         indexes: projects that are taken from an index of their own: name and address, sorted.
+        no_binary: projects that are built here from source, as pip's option of that name; sorted.
     """
 
     extras: tuple[str, ...]
     targets: tuple[Target, ...]
     interpreters: tuple[WantedInterpreter, ...] = ()
     indexes: tuple[tuple[str, str], ...] = ()
+    no_binary: tuple[str, ...] = ()
 
 
 def read_runtime(document: YamlDocument, node: yaml.Node) -> WantedRuntime | None:
@@ -90,7 +93,7 @@ def read_runtime(document: YamlDocument, node: yaml.Node) -> WantedRuntime | Non
     values = document.mapping(node, KEYS, "'runtime'")
     python = values.get("python")
     chosen = document.choice(python, (HOST, CARRIED), "'python'") if python else HOST
-    extras, indexes = values.get("extras"), values.get("indexes")
+    extras, indexes, source = (values.get(key) for key in ("extras", "indexes", "no_binary"))
     interpreters = _interpreters(document, node, values, is_carried=chosen == CARRIED)
     targets = {one.target for one in interpreters}
     if chosen != CARRIED:
@@ -100,6 +103,7 @@ def read_runtime(document: YamlDocument, node: yaml.Node) -> WantedRuntime | Non
         targets=tuple(sorted(targets)),
         interpreters=tuple(sorted(interpreters, key=lambda one: one.target)),
         indexes=_indexes(document, indexes) if indexes else (),
+        no_binary=_projects(document, source) if source else (),
     )
 
 
@@ -181,6 +185,16 @@ def _choices(
     if len(set(found)) != len(found):
         document.defect(node, f"{what}: one stands twice")
     return tuple(one for one in choices if one in found)
+
+
+def _projects(document: YamlDocument, node: yaml.Node) -> tuple[str, ...]:
+    """Each by name: there is no word for all, for each is a program that runs on the builder."""
+    found = [
+        document.text(one, "a project", _PROJECT) for one in document.items(node, "'no_binary'")
+    ]
+    if len(set(found)) != len(found):
+        document.defect(node, "'no_binary': a project stands twice")
+    return tuple(sorted(found))
 
 
 def _indexes(document: YamlDocument, node: yaml.Node) -> tuple[tuple[str, str], ...]:

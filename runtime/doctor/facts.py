@@ -57,7 +57,9 @@ class Place:
         free_files: how many more files its file system holds; None where it does not count them.
         writable: whether this user may write the root, or make it.
         open_to_others: folders that others than their owner may write.
-        spool_owner: whom the folder for large recordings belongs to; None where there is none.
+        spool: the folder for large recordings.
+        spool_owner: whom it belongs to; None where there is none.
+        spool_makeable: whether this user could make it.
         user: this process's user id.
         temporary: the folder for short-lived copies.
         temporary_free: bytes free there; None where this user cannot write it.
@@ -68,7 +70,9 @@ class Place:
     free_files: int | None
     writable: bool
     open_to_others: tuple[Path, ...]
+    spool: Path
     spool_owner: int | None
+    spool_makeable: bool
     user: int
     temporary: Path
     temporary_free: int | None

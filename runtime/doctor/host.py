@@ -145,24 +145,32 @@ def _last_line(log: AuditLog) -> str | Trouble:
 
 
 def _place(root: Path) -> Place:
-    there = next((one for one in (root, *root.parents) if os.path.lexists(one)), Path("/"))
+    there = _nearest(root)
     system = _file_system(there)
     temporary = places.temporary()
     scratch = _file_system(temporary) if os.access(temporary, os.W_OK | os.X_OK) else None
     below = [root / name for name in ("store", "store/sha256", "mounts", "state")]
     ours = [root, TrustStore.of_host(root).folder, *below]
-    spool = _status(root / "spool")
+    spool = places.spool(root)
+    spooled = _status(spool)
     return Place(
         root=root,
         free=system.f_bavail * system.f_frsize if system else None,
         free_files=system.f_favail if system and system.f_files else None,
         writable=os.access(there, os.W_OK | os.X_OK),
         open_to_others=tuple(one for one in ours if _open_to_others(one)),
-        spool_owner=spool.st_uid if spool else None,
+        spool=spool,
+        spool_owner=spooled.st_uid if spooled else None,
+        spool_makeable=os.access(_nearest(spool.parent), os.W_OK | os.X_OK),
         user=os.geteuid(),
         temporary=temporary,
         temporary_free=scratch.f_bavail * scratch.f_frsize if scratch else None,
     )
+
+
+def _nearest(path: Path) -> Path:
+    """The folder itself, or the nearest above it that is there."""
+    return next((one for one in (path, *path.parents) if os.path.lexists(one)), Path("/"))
 
 
 def _file_system(path: Path) -> os.statvfs_result | None:

@@ -175,5 +175,6 @@ def _hub_of_others(host: Host) -> Path:
             return Path(named)
     if home := variables.get("HF_HOME"):
         return Path(home, "hub")
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    # A container's user may have no home; `~` then stays, there as here.
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - that raises
     return Path(cache, "huggingface/hub")

@@ -63,15 +63,15 @@ def _rights(host: Host) -> Finding | None:
 def _spool(host: Host) -> Finding | None:
     place = host.place
     if place.spool_owner is None:
-        if place.writable:
+        if place.spool_makeable:
             return None
         return fail(
-            f"this user cannot make '{place.root / 'spool'}' for large recordings",
+            f"this user cannot make '{place.spool}' for large recordings",
             "airgap serve --spool FOLDER, or serve as the owner of the root",
         )
     if place.spool_owner != place.user:
         return fail(
-            f"'{place.root / 'spool'}' belongs to user {place.spool_owner}, expected {place.user}",
+            f"'{place.spool}' belongs to user {place.spool_owner}, expected {place.user}",
             "airgap serve --spool FOLDER, or serve as its owner",
         )
     return ok("the folder for large recordings is this user's own")

@@ -100,7 +100,8 @@ def serve(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Private folder for large recordings, swept at start; else `spool` in the root.",
+            help="Private folder for large recordings, swept at start; else AIRGAP_SPOOL, else "
+            "`spool` in the root.",
             show_default=False,
         ),
     ] = None,
@@ -197,7 +198,7 @@ def serve(
             tls=certificate is not None,
             allow_anonymous=allow_anonymous,
         )
-        folder = _prepared_spool(spool or place / "spool")
+        folder = _prepared_spool(spool or places.spool(place))
         isolation = doors.leave_network(listener, allow_network=allow_network)
 
         from runtime.server import application, logs

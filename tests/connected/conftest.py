@@ -523,6 +523,39 @@ def kit() -> Kit:
     return Kit()
 
 
+STUBS = (
+    *("cryptography==48.0", "pyyaml==6.0.3", "rich==15.0", "typer==0.28.0", "zstandard==0.25.0"),
+    *("av==18.1.0", "faster-whisper==1.2.1", "numpy==2.4.6"),
+)
+"""Releases that the extra `cpu` asks for, besides the one that is native."""
+
+
+@pytest.fixture
+def published(index: LoopbackIndex, whisper: HubRepository, kit: Kit) -> LoopbackIndex:
+    """An index with a stub of everything that the extra `cpu` asks for."""
+
+    def add(release: str, *requires: str, tag: str = "py3-none-any", **fields: str) -> None:
+        name, content = kit.installable(release, requires, tag, **fields)
+        index.add(release.partition("==")[0], name, content)
+
+    for release in STUBS:
+        add(release, License_Expression="MIT")
+    for python in ("cp311", "cp312"):
+        for platform in ("manylinux_2_28_x86_64", "manylinux_2_28_aarch64", "win_amd64"):
+            add(
+                "ctranslate2==4.8.5",
+                "setuptools; python_version >= '3.12'",
+                "x86-only==1.0; platform_machine == 'x86_64'",
+                tag=f"{python}-{python}-{platform}",
+                License="The MIT License",
+            )
+    add("setuptools==80.0")
+    add("pip==26.3")  # which installs them
+    add("x86-only==1.0")
+    index.publish = add
+    return index
+
+
 def files_under(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 

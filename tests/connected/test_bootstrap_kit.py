@@ -6,6 +6,7 @@ import hashlib
 import io
 import shutil
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from airgap.bootstrap_text import PAGE
 from airgap.envelope import Envelope
 from airgap.errors import AirgapError
 from airgap.manifest import File, Manifest
-from airgap.statement import Statement
+from airgap.statement import Base, Statement
 from bundler.bootstrap.kit import SCRIPT, make_kit, write_kit
 
 CREATED = "2026-01-02T03:04:05Z"
@@ -131,8 +132,11 @@ def test_the_script_is_short_and_uses_what_a_bare_host_has():
 @pytest.fixture
 def delivered(place):
     """A bundle with a kit in its folder, signed, with its papers."""
+    return deliver(place, manifest_of(tree()))
+
+
+def deliver(place, manifest):
     contents = tree()
-    manifest = manifest_of(contents)
 
     def opened(file):
         return io.BytesIO(contents[file.path])
@@ -203,6 +207,22 @@ def test_paperwork_makes_a_lost_kit_anew(delivered, place):
     after = below(delivered.parent)
     kit = {name for name in before if "ootstrap" in name or name == PAGE}
     assert {name: after[name] for name in kit} == {name: before[name] for name in kit}
+
+
+def test_paperwork_leaves_the_kit_of_a_delta_and_says_so(place):
+    full = manifest_of(tree())
+    left = {file.path for file in full.files if "click" in file.path}
+    kept = tar.members((file for file in full.files if file.path not in left), CREATED)
+    offsets = {file.path: file.offset for _, file in kept}
+    files = tuple(replace(file, offset=offsets.get(file.path)) for file in full.files)
+    delta = replace(full, files=files, base=Base("ward", "0.9.0", "3" * 64))
+    bundle = deliver(place, delta)
+    before = {name: one for name, one in below(bundle.parent).items() if "ootstrap" in name}
+    done = place.airgap("paperwork", bundle)
+    assert done.code == 0, done.err
+    assert "bootstrap/ and bootstrap.sh stay as they are: a delta does not hold" in done.err
+    after = below(bundle.parent)
+    assert {name: after[name] for name in before} == before
 
 
 def test_a_second_signature_is_in_the_page(delivered, place):

@@ -47,9 +47,12 @@ def test_verified_loading_holds_two_copies_beside_the_loaded_model(planned: Plan
 def test_what_the_host_must_have_is_told(planned: Plan, access: Access, capsys: Any) -> None:
     show_plan(planned, Console())
     assert "3.11 or 3.12, and nothing else" in capsys.readouterr().out
+    path, profile = read_profile("cpu-full")
+    show_plan(make_plan(profile, read_lock(path, profile), access), Console())
+    assert "airgap-bundler[cpu,nemo,server] installed, with all" in capsys.readouterr().out
     path, profile = read_profile("gpu-full")
     show_plan(make_plan(profile, read_lock(path, profile), access), Console())
-    assert "airgap-bundler[gpu,nemo,server] installed, with all" in capsys.readouterr().out
+    assert "antlr4-python3-runtime-4.9.3.tar.gz (confined" in capsys.readouterr().out
 
 
 def test_a_cpu_needs_no_gpu_memory(access: Access) -> None:

@@ -65,6 +65,25 @@ def test_a_plain_wheel_is_clean_and_its_commands_are_listed(kit: Any) -> None:
     assert found.native == 1
 
 
+def test_what_a_wheel_has_vendored_is_not_its_own_paper(kit: Any) -> None:
+    vendored = "a/_vendor/b-2.0.dist-info"
+    scripts = b"[console_scripts]\nb = b:main\n"
+    files = {f"{vendored}/METADATA": b"", f"{vendored}/entry_points.txt": scripts}
+    found = judged(kit.installable("a==1.0", files=files))
+    assert (found.findings, found.commands) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("locked", "rules_found"), [("MIT", set()), ("GPL-3.0", {"wheel.licence"})]
+)
+def test_a_licence_is_compared_with_the_locked_one(
+    kit: Any, locked: str, rules_found: set[str]
+) -> None:
+    name, content = kit.installable("a==1.0", License_Expression="MIT")
+    found = judge_wheel(io.BytesIO(content), f"wheels/{name}", "cpu", locked)
+    assert rules(found, Severity.CAUTION) == rules_found
+
+
 @pytest.mark.parametrize(
     ("path", "content", "rule"),
     [

@@ -39,7 +39,19 @@ NO_CUDA = Cuda(0, None, None, (), cublas=False, cudnn=False, wheels=())
 HOST = Host(
     wish=Wish(),
     trust=Trust(1, (), NOW, None, NOW, "12 event(s), unbroken"),
-    place=Place(Path("/r"), 90 * GB, None, True, (), None, 7, Path("/tmp"), 90 * GB),  # noqa: S108
+    place=Place(
+        root=Path("/r"),
+        free=90 * GB,
+        free_files=None,
+        writable=True,
+        open_to_others=(),
+        spool=Path("/r/spool"),
+        spool_owner=None,
+        spool_makeable=True,
+        user=7,
+        temporary=Path("/tmp"),  # noqa: S108
+        temporary_free=90 * GB,
+    ),
     machine=Machine(
         "x86_64", frozenset({"avx", "avx2"}), 4, 16 * GB, 12 * GB, "cpu, int8, 4 threads", NO_CUDA
     ),
@@ -132,7 +144,7 @@ PROVOKED = [
         "others than their owner may write '/r/store'",
         "chmod -R go-w /r",
     ),
-    ("room.spool", on("place", writable=False), "fail", "cannot make '/r/spool'", "--spool"),
+    ("room.spool", on("place", spool_makeable=False), "fail", "cannot make '/r/spool'", "--spool"),
     ("room.spool", on("place", spool_owner=8), "fail", "belongs to user 8, expected 7", "--spool"),
     (
         "settings.offline",

@@ -8,27 +8,35 @@ from __future__ import annotations
 import errno
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from runtime.seccomp import MSG_FASTOPEN, REFUSED, program
+from runtime.seccomp import ALONE, CLONE_THREAD, MSG_FASTOPEN, REFUSED, UNCHANGED, alone, program
 from runtime.syscalls import ARM64, NEWEST, X86_64, Machine
 
 ALLOW = 0x7FFF_0000
 KILL = 0x8000_0000
 EPERM = 0x0005_0000 | errno.EPERM
 ENOSYS = 0x0005_0000 | errno.ENOSYS
+SUCCESS = 0x0005_0000
 
 BOTH = pytest.mark.parametrize("machine", [X86_64, ARM64], ids=lambda machine: machine.name)
 
 
-def verdict(machine: Machine, number: int, *arguments: int, audit: int | None = None) -> int:
+def verdict(
+    machine: Machine,
+    number: int,
+    *arguments: int,
+    audit: int | None = None,
+    made: Callable[[Machine], bytes] = program,
+) -> int:
     """What the filter returns for a call, by the rules of classic BPF."""
     seen = struct.pack(
         "=IIQ6Q", number, audit or machine.audit, 0, *(*arguments, *[0] * (6 - len(arguments)))
     )
-    steps = list(struct.iter_unpack("=HBBI", program(machine)))
+    steps = list(struct.iter_unpack("=HBBI", made(machine)))
     accumulator = position = 0
     while True:
         code, if_true, if_false, value = steps[position]
@@ -130,6 +138,20 @@ def test_nothing_is_typed_into_the_terminal_and_no_tunnel_attached(machine: Mach
     assert verdict(machine, control, 0, linux_console) == EPERM
     assert verdict(machine, control, 0, tunnel) == EPERM
     assert verdict(machine, control, 0, 1 << 32 | type_in) == EPERM  # snapd's CVE-2019-7303
+
+
+@BOTH
+def test_a_stranger_builds_alone(machine: Machine) -> None:
+    for name in ALONE:
+        if name in machine.numbers:
+            assert verdict(machine, machine.numbers[name], made=alone) == EPERM
+    for name in UNCHANGED:
+        if name in machine.numbers:
+            assert verdict(machine, machine.numbers[name], made=alone) == SUCCESS
+    clone = machine.numbers["clone"]
+    assert verdict(machine, clone, CLONE_THREAD | 0x100, made=alone) == ALLOW
+    assert verdict(machine, clone, 17, made=alone) == EPERM  # SIGCHLD: as fork has it
+    assert verdict(machine, 0, made=alone) == ALLOW
 
 
 @pytest.mark.parametrize(

@@ -364,3 +364,51 @@ def test_killed_at_every_step_it_serves_the_one_or_the_other(first, bring, sampl
     assert unsound(first.root) == []
     assert first.airgap("rollback").code == 0
     assert serves(first) == ("1.0.0", "heard by 1")
+
+
+AT = textwrap.dedent("""
+    import importlib, os, sys
+    from airgap import cli
+    module, name, side = sys.argv[1:4]
+    owner = importlib.import_module(module)
+    *path, last = name.split(".")
+    for one in path:
+        owner = getattr(owner, one)
+    step = getattr(owner, last)
+    def dying(*given, **more):
+        if side == "after":
+            step(*given, **more)
+        os._exit(9)
+    setattr(owner, last, dying)
+    sys.exit(cli.run(sys.argv[4:]))
+""")
+STEPS = (
+    "runtime.update require_fit",
+    "runtime.store Store.take",
+    "runtime.environments install",
+    "runtime.environments link",
+    "runtime.trial by_runtime",
+    "runtime.mount Prepared.switch",
+    "airgap.accepted AcceptedFile.raise_to",
+)
+"""What `runtime/update.py` names, in its order; the service is above."""
+
+
+def test_killed_before_and_after_each_step_by_name(first, bring, sample, unsound):
+    """Until the switch returns the old one serves, from then on the new one."""
+    newer = bring(2)
+    sides = [(*step.split(), side) for step in STEPS for side in ("before", "after")]
+    switch = sides.index(("runtime.mount", "Prepared.switch", "after"))
+    for number, words in enumerate(sides):
+        done = subprocess.run(
+            [sys.executable, "-c", AT, *words, "update", str(newer), "--sample", str(sample)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 9, (words, done.stderr)
+        assert serves(first)[0] == ("1.0.0" if number < switch else "2.0.0"), words
+        assert unsound(first.root, staged=True) == []
+    assert serves(first) == ("2.0.0", "heard by 2")
+    assert first.airgap("gc", "--yes").code == 0
+    assert unsound(first.root) == []

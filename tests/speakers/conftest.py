@@ -16,6 +16,7 @@ from bundler.download_cache import DownloadCache
 from bundler.lock import Lock, LockedFile, LockedModel, lock_path
 from bundler.profile import Profile
 from bundler.sources.local import Local
+from bundler.wheelhouse.locked import LockedRuntime
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PROFILE = """\
@@ -76,10 +77,18 @@ class Site:
 def make_site(
     demo_lock: Lock, demo_site: Any, cache: Path, tmp_path_factory: Any
 ) -> Callable[..., Site]:
-    """Makes a site: `models` are names of the catalog or of the hub, with their folders."""
+    """Makes a site: `models` are names of the catalog or of the hub, with their folders.
+
+    With a runtime the bundle also carries the recording that one is tried with.
+    """
 
     def made(
-        name: str, models: Mapping[str, Path], back_end: str = "pyannote", policy: str = ""
+        name: str,
+        models: Mapping[str, Path],
+        back_end: str = "pyannote",
+        policy: str = "",
+        *,
+        runtime: LockedRuntime | None = None,
     ) -> Site:
         folder = tmp_path_factory.mktemp(name)
         place = type(demo_site.place)(folder)
@@ -90,6 +99,8 @@ def make_site(
             for model in models
         }
         asked = "".join(f"- {entry.role}: {model}\n" for model, entry in entries.items())
+        of_demo = ("asr", "sample") if runtime else ("asr",)
+        asked += "- sample: jfk\n" if runtime else ""
         text = PROFILE.format(name=name, back_end=back_end) + asked + policy
         profile = folder / "site.yaml"
         profile.write_text(text)
@@ -100,9 +111,10 @@ def make_site(
             "2026-01-02T03:04:05Z",
             Profile.parse(text.encode(), "p").sha256,
             (
-                *(one for one in demo_lock.models if one.role == "asr"),
+                *(one for one in demo_lock.models if one.role in of_demo),
                 *(_locked(entry, models[model]) for model, entry in entries.items()),
             ),
+            runtime,
         )
         lock_path(profile).write_bytes(lock.to_bytes())
         return Site(place, profile, lock, demo_site.fingerprint, cache)
