@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Any, Final
 
 from airgap.console import Advance
 from airgap.errors import AirgapError
 from airgap.limits import MIB
 from airgap.transfer import PassingError, Patience
 from runtime.site.registry import Registry
-
-if TYPE_CHECKING:
-    from requests import Response
 
 PIECE: Final = 16 * MIB
 """Bytes of a blob that are sent at a time, and held in memory; a fault costs no more."""
@@ -130,7 +127,7 @@ class Blobs:
                 hint="run it again; if it stays so, the registry loses blobs",
             )
 
-    def _location(self, response: Response, expected: int, blob: Blob) -> str:
+    def _location(self, response: Any, expected: int, blob: Blob) -> str:
         location = response.headers.get("Location", "")
         if response.status_code != expected or not location:
             raise self._registry.refusal(response, blob.name)
