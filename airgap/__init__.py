@@ -11,6 +11,8 @@ trust, verify                            the host's policy; bytes + policy -> Ve
 papers, signers_text, checksums          what lies beside a bundle for people
 minisign, model_signature,               and for other tools: their formats, their files,
 signature_files, signed_papers           and the keys that make them
+transfer, sink, http_answer              one file from a server, through whatever happens
+authorities, object_store                whose certificates are trusted; which S3 is meant
 caches                                   what the caches of a machine hold; each side fills it in
 console, cli                             the output sink; the `airgap` command
 """

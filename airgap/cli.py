@@ -53,6 +53,7 @@ class Verbs(TyperGroup):
         *("diff", "cache", "inspect", "verify", "sign", "repair"),
         *("trust", "mount", "runtime", "update", "status", "doctor", "list", "rollback"),
         *("unmount", "gc", "load", "transcribe", "serve", "mirror", "apikey", "audit"),
+        *("push", "pull"),
     )
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -19,9 +19,10 @@ from airgap.errors import AirgapError, RefusedError
 from airgap.host_key import HostKey
 from airgap.policy import Policy
 from airgap.receipt import Action
+from airgap.statement import Statement
 from airgap.strict_json import to_time
 from airgap.trust import TrustStore
-from airgap.verify import VerifiedBundle, verify
+from airgap.verify import VerifiedBundle, judge, verify
 from airgap.volumes import Bytes
 
 
@@ -77,6 +78,14 @@ class Decision:
                 "override", action=self.action, rule=step.rule, bundle=self.subject, why=step.found
             )
         return verified
+
+    def foresee(self, head: Bytes) -> Statement:
+        """What `verify` would say of a bundle, by its head alone: no reason to fetch the rest.
+
+        Nothing but a refusal is recorded: `verify` decides. Raises RefusedError.
+        """
+        policy, accepted = self._rules()
+        return judge(head, policy, accepted, self.clock, overrides=self.overrides)[1]
 
     def verify_base(self, source: Bytes) -> VerifiedBundle:
         """Decide about the base of a delta by this host's policy. Raises RefusedError.

@@ -96,6 +96,19 @@ def _delivered(files: Files, envelope: Envelope) -> Iterator[str]:
     yield from (name for name in names - {checksums.FILE} if (folder / name).is_file())
 
 
+def beside(files: Files, title: str) -> tuple[Path, ...]:
+    """What goes with a bundle wherever it goes: all of its folder, if that bears its title."""
+    folder = files.first.parent.resolve()
+    if folder.name != title:
+        return ()
+    alone = sorted(
+        path
+        for path in folder.iterdir()
+        if is_plain(path) and not volume_names.is_of_bundle(path.name, files.name)
+    )
+    return (*alone, *bootstrap_files(folder))
+
+
 def bootstrap_files(folder: Path) -> list[Path]:
     """The files of the folder `bootstrap` among a bundle's papers, by name."""
     inner = folder / bootstrap_text.FOLDER

@@ -13,6 +13,7 @@ from datetime import datetime
 from airgap.accepted import NO_OVERRIDES, Accepted, Overrides
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.decision import Step, Tell, untold
+from airgap.envelope import Envelope
 from airgap.policy import Policy, Verdict
 from airgap.statement import Statement, approval_code
 from airgap.volumes import Bytes
@@ -60,6 +61,28 @@ def verify(
         OutdatedError: it is older than what was accepted, or expired.
         DamagedError: it is not what was signed.
     """
+    envelope, statement, verdict = judge(
+        source, policy, accepted, clock, overrides=overrides, tell=tell
+    )
+    bundle = open_bundle(source, envelope, statement)
+    tell(Step("inventory", "table and manifest as signed", f"{len(bundle.manifest.files)} files"))
+    return VerifiedBundle(bundle, verdict)
+
+
+def judge(
+    source: Bytes,
+    policy: Policy,
+    accepted: Accepted | None,
+    clock: datetime,
+    *,
+    overrides: Overrides = NO_OVERRIDES,
+    tell: Tell = untold,
+) -> tuple[Envelope, Statement, Verdict]:
+    """Decide whether a bundle's statement is to be believed, by its head alone.
+
+    For whoever asks before the rest has come; nothing is said about a byte behind the head.
+    Arguments and errors are those of `verify`.
+    """
     envelope = read_head(source)
     tell(Step("head", "one canonical envelope", f"{len(envelope.signatures)} signature(s)"))
     verdict = policy.judge(envelope, accepted.now(clock) if accepted else clock, tell=tell)
@@ -67,6 +90,4 @@ def verify(
     policy.admit(statement, verdict, tell)
     if accepted is not None:
         accepted.admit(statement, clock, overrides, tell)
-    bundle = open_bundle(source, envelope, statement)
-    tell(Step("inventory", "table and manifest as signed", f"{len(bundle.manifest.files)} files"))
-    return VerifiedBundle(bundle, verdict)
+    return envelope, statement, verdict

@@ -121,6 +121,12 @@ def locate(path: Path, also: Sequence[Path] = ()) -> Files:
     return Files(name, folders[0], volumes)
 
 
+def is_of_bundle(name: str, bundle: str) -> bool:
+    """Whether a file is the bundle, or one of its volumes however many digits it has."""
+    rest = name.removeprefix(bundle)
+    return rest != name and (not rest or (rest[0] == "." and rest[1:].isdecimal()))
+
+
 def missing(name: str, numbers: Sequence[int], where: str) -> DamagedError:
     """The refusal of a set that lacks volumes of these numbers.
 
@@ -139,7 +145,7 @@ def missing(name: str, numbers: Sequence[int], where: str) -> DamagedError:
 
 def _only_name(folders: Sequence[Path]) -> str:
     """The one bundle in these folders, by its joined name."""
-    names = sorted({_joined(entry.name) for folder in folders for entry in _entries(folder)})
+    names = sorted({joined(entry.name) for folder in folders for entry in _entries(folder)})
     names = [name for name in names if name.endswith(WHOLE)]
     if not names:
         raise AirgapError(
@@ -157,7 +163,8 @@ def _only_name(folders: Sequence[Path]) -> str:
     return name
 
 
-def _joined(name: str) -> str:
+def joined(name: str) -> str:
+    """The name of the bundle that a file of this name is, or is a volume of."""
     found = _VOLUME.fullmatch(name)
     return found["name"] if found else name
 

@@ -7,8 +7,7 @@
 - `locking`: Profile -> Lock, resolved against the hub
 - `plan`: what a build would take, without a network
 - `sources`: where bytes can come from, one file a source
-- `download_cache`: the builder's files by SHA-256; `partial`, `sink`: those still coming
-- `transfer`: one file through whatever happens on the way
+- `download_cache`: the builder's files by SHA-256; `partial`: those still coming
 - `fetch`: Lock -> download cache; `exchange`, `housekeeping`: caches between machines, in bounds
 - `scan`: files judged by what they would do when loaded
 - `dryload`, `dryload_child`, `measured`: every model loaded offline, and what that took

@@ -23,9 +23,9 @@ from airgap.digest import sha256_file
 from airgap.errors import AirgapError, DamagedError, UsageError
 from airgap.files import sync_folder
 from airgap.statement import approval_code
-from airgap.volume_names import Files
+from airgap.volume_names import Files, is_of_bundle
 from airgap.volumes import Bytes
-from bundler.shipment import Piece, Shipment, is_of_bundle
+from bundler.shipment import Piece, Shipment
 
 CHUNK: Final = 4 << 20
 """Bytes that are copied at a time."""

@@ -17,9 +17,9 @@ from pathlib import Path
 from airgap.console import Advance
 from airgap.digest import is_sha256, sha256_file
 from airgap.errors import AirgapError
+from airgap.sink import OwnSideError, Sink, WrongBytesError
 from bundler import partial
 from bundler.partial import Partial, SinkFor
-from bundler.sink import BuilderSideError, Sink, WrongBytesError
 
 Fill = Callable[[Sink], None]
 """Pours a file into a sink, from the sink's position on."""
@@ -75,7 +75,7 @@ class DownloadCache:
         """While this holds, nothing is cleared away; any number of builds may hold it.
 
         Raises:
-            BuilderSideError: the folder cannot be written.
+            OwnSideError: the folder cannot be written.
         """
         with self._lock_file() as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -101,7 +101,7 @@ class DownloadCache:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self.root / "lock", flags, 0o644)
         except OSError as error:
-            raise BuilderSideError(
+            raise OwnSideError(
                 f"cannot write to the download cache '{self.root}': {error.strerror}",
                 hint="set AIRGAP_CACHE to a folder that you can write to",
             ) from error
@@ -129,7 +129,7 @@ class DownloadCache:
 
         Raises:
             WrongBytesError: these are other bytes; nothing of them is kept.
-            BuilderSideError: the cache cannot be written, or the work was stopped.
+            OwnSideError: the cache cannot be written, or the work was stopped.
         """
         with partial.claimed(
             self.partial(sha256), SinkFor(size, limit, advance, self.stop)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from airgap.console import Advance, console
 from airgap.digest import CHUNK
 from airgap.errors import AirgapError
+from airgap.sink import OwnSideError, Sink
 from bundler.download_cache import DownloadCache, Fill
-from bundler.sink import BuilderSideError, Sink
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def copy_files(source: DownloadCache, target: DownloadCache, digests: Iterable[s
 
     Raises:
         AirgapError: some files are other bytes than their names say; the others were copied.
-        BuilderSideError: the target cannot be written.
+        OwnSideError: the target cannot be written.
     """
     wanted = [sha256 for sha256 in sorted(set(digests)) if source.path(sha256).is_file()]
     sizes = {sha256: source.path(sha256).stat().st_size for sha256 in wanted}
@@ -41,7 +41,7 @@ def copy_files(source: DownloadCache, target: DownloadCache, digests: Iterable[s
             progress.note(sha256[:12])
             try:
                 _copy(source, target, sha256, size, progress.advance)
-            except BuilderSideError:
+            except OwnSideError:
                 raise
             except AirgapError as error:
                 rotten.append(f"  '{source.path(sha256)}': {error.message}")

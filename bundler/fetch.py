@@ -11,9 +11,9 @@ from typing import Final
 
 from airgap.console import Progress, console, human_size
 from airgap.errors import AirgapError
+from airgap.sink import OwnSideError, Sink
 from bundler.download_cache import DownloadCache, Fill
 from bundler.lock import Lock, LockedFile, LockedModel
-from bundler.sink import BuilderSideError, Sink
 from bundler.sources import Access, Source
 
 PARALLEL: Final = 6
@@ -67,7 +67,7 @@ def fetch(lock: Lock, access: Access) -> Fetched:
     Raises:
         UsageError: the lock is incomplete.
         AirgapError: some files could not be had: expected and found digests of each, by source.
-        BuilderSideError: the cache cannot be written, or has no room.
+        OwnSideError: the cache cannot be written, or has no room.
     """
     lock.check_complete()
     with access.cache.used():
@@ -95,7 +95,7 @@ def _check_space(missing: Iterable[_Wanted], cache: DownloadCache) -> None:
     place = next(folder for folder in (cache.root, *cache.root.parents) if folder.exists())
     free = shutil.disk_usage(place).free
     if free < needed:
-        raise BuilderSideError(
+        raise OwnSideError(
             f"not enough space in the download cache '{cache.root}': {human_size(needed)} are to "
             f"come, and {human_size(free)} are free",
             hint="free some space (airgap cache show), or set AIRGAP_CACHE to a folder on a "
@@ -158,7 +158,7 @@ def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Fa
                 progress.advance,
                 _filled_by(source, wanted, access),
             )
-        except BuilderSideError:
+        except OwnSideError:
             raise
         except AirgapError as error:
             reasons.append((source.name, error))

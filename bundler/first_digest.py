@@ -8,8 +8,8 @@ from contextlib import closing
 from airgap.console import console, quietly
 from airgap.digest import CHUNK
 from airgap.errors import AirgapError
+from airgap.sink import Sink
 from bundler.locked_model import LockedFile
-from bundler.sink import Sink
 from bundler.sources import Access, Source
 
 

@@ -20,12 +20,12 @@ from airgap.digest import CHUNK, git_blob_id, is_sha256
 from airgap.errors import AirgapError, UsageError
 from airgap.limits import MIB
 from airgap.paths import collisions, path_defect
+from airgap.sink import Sink
 from bundler.catalog import Entry, entry_for
 from bundler.changes import Change
 from bundler.images import lock_image
 from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.profile import Profile, WantedModel
-from bundler.sink import Sink
 from bundler.sources import Access
 from bundler.sources.huggingface import Repository, RepositoryFile
 from bundler.sources.reading import COMMIT

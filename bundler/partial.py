@@ -27,8 +27,8 @@ from airgap.digest import CHUNK, is_sha256
 from airgap.errors import AirgapError
 from airgap.files import sync_folder
 from airgap.limits import KIB
+from airgap.sink import Origin, OwnSideError, Sink
 from airgap.strict_json import Fields
-from bundler.sink import BuilderSideError, Origin, Sink, cannot_write
 
 RECORD: Final = 16 * KIB
 """Bytes of a record at most; an ETag is short."""
@@ -82,6 +82,7 @@ class Partial:
             limit=sink_for.limit,
             advance=sink_for.advance,
             stop=sink_for.stop,
+            worded=cannot_write,
             checkpoint=self.record,
         )
 
@@ -169,13 +170,13 @@ def claimed(path: Path, sink_for: SinkFor) -> Iterator[Partial]:
     """The unfinished file at `path`, made where it is missing, once nobody else works on it.
 
     Raises:
-        BuilderSideError: it cannot be made, or the work was stopped while it waited.
+        OwnSideError: it cannot be made, or the work was stopped while it waited.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = _locked(path, sink_for.stop)
     except OSError as error:
-        raise BuilderSideError(
+        raise OwnSideError(
             f"cannot write to the download cache '{path.parent.parent}': {error.strerror}",
             hint="set AIRGAP_CACHE to a folder that you can write to",
         ) from error
@@ -200,14 +201,14 @@ def _locked(path: Path, stop: threading.Event) -> FileIO:
 
 def _wait_for_turn(descriptor: int, path: Path, stop: threading.Event) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise BuilderSideError(f"'{path}' is not a regular file", hint=f"rm '{path}'")
+        raise OwnSideError(f"'{path}' is not a regular file", hint=f"rm '{path}'")
     told = False
     while not try_lock(descriptor):
         if not told:
             console.say(f"Another build is fetching {path.name[:12]}…: waiting for it")
             told = True
         if stop.wait(TURN):
-            raise BuilderSideError("the fetch was stopped")
+            raise OwnSideError("the fetch was stopped")
 
 
 def try_lock(descriptor: int) -> bool:
@@ -242,3 +243,12 @@ def keep_what_came(partial: Partial) -> None:
     """Record what is there, after a failure: a disk that takes no record keeps the one before."""
     with suppress(AirgapError):
         partial.record()
+
+
+def cannot_write(error: OSError) -> OwnSideError:
+    """The download cache takes no more; what is in it stays good."""
+    return OwnSideError(
+        f"cannot write to the download cache: {error.strerror}",
+        hint="free some space, or set AIRGAP_CACHE to a folder on a larger disk; "
+        "the next run goes on from here",
+    )

@@ -72,19 +72,4 @@ def opened(bundle: Path, also: Sequence[Path]) -> Iterator[Shipment]:
     with volumes.opened_files(files) as source:
         envelope = read_head(source)
         opened_ = open_bundle(source, envelope, Statement.parse(envelope.statement))
-        folder = files.first.parent.resolve()
-        beside: tuple[Path, ...] = ()
-        if folder.name == opened_.statement.title:
-            alone = sorted(path for path in folder.iterdir() if _is_paper(path, files))
-            beside = (*alone, *papers.bootstrap_files(folder))
-        yield Shipment(files, opened_, beside)
-
-
-def _is_paper(path: Path, files: Files) -> bool:
-    return papers.is_plain(path) and not is_of_bundle(path.name, files.name)
-
-
-def is_of_bundle(name: str, bundle: str) -> bool:
-    """Whether a file is the bundle, or one of its volumes."""
-    rest = name.removeprefix(bundle)
-    return rest != name and (not rest or (rest[0] == "." and rest[1:].isdecimal()))
+        yield Shipment(files, opened_, papers.beside(files, opened_.statement.title))

@@ -18,6 +18,7 @@ doctor        what would fail at start, and the fix
 library       the same from Python: `runtime.open`
 server        OpenAI's audio API over it
 mirror        a read-only hub over what is mounted
+site          the site's own object store or registry: push, pull, and what a server starts from
 offline       leaves the network, for good, and proves it
   descriptors   what may stay open
   confinement   namespaces, capabilities, Landlock

@@ -12,6 +12,8 @@ from runtime.verbs import (
     load,
     mirror,
     mount,
+    pull,
+    push,
     rollback,
     runtime,
     serve,
@@ -26,5 +28,5 @@ from runtime.verbs import list as list_verb
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     everyday = (mount, update, status, doctor, list_verb, cache, rollback, unmount, gc, runtime)
-    for verb in (*everyday, load, transcribe, serve, mirror, apikey):
+    for verb in (*everyday, load, transcribe, serve, mirror, apikey, push, pull):
         verb.register(app)

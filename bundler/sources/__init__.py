@@ -11,7 +11,7 @@ bytes are right is decided by the lock, so any source of the same bytes is as go
 - `local`: a folder
 - `reading`: a lock's entry -> source
 - `environment`: how this machine reaches them
-- `web`, `authorities`: bytes over HTTP, and whose certificates are trusted
+- `web`: bytes over HTTP
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from bundler.sources.s3 import ObjectStore
 from bundler.sources.web import Web
 
 if TYPE_CHECKING:
+    from airgap.sink import Sink
     from bundler.download_cache import DownloadCache
-    from bundler.sink import Sink
     from bundler.sources.huggingface import Hub
     from bundler.sources.pypi import Index
 
@@ -74,7 +74,7 @@ class Source(Protocol):
 
         Raises:
             AirgapError: it could not be had from here; another source may serve.
-            BuilderSideError: the builder's own disk failed; no other source would help.
+            OwnSideError: the builder's own disk failed; no other source would help.
         """
 
     def as_lock(self) -> dict[str, Any]:

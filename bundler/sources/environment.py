@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from airgap import authorities
 from airgap.errors import UsageError
 from airgap.places import download_cache
 from bundler.download_cache import DownloadCache
-from bundler.sources import Access, authorities
+from bundler.sources import Access
 from bundler.sources.huggingface import Hub
 from bundler.sources.pypi import Index
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bundler.sink import Sink
+from airgap.sink import Sink
 from bundler.sources import Access
 
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from airgap.authorities import CA_HINT
 from airgap.errors import AirgapError, UsageError
-from bundler.sink import Sink
+from airgap.http_answer import StatusError
+from airgap.sink import Sink
 from bundler.sources import Access
-from bundler.sources.authorities import CA_HINT
-from bundler.sources.web import StatusError, Web, without_secrets
+from bundler.sources.web import Web, without_secrets
 from bundler.terms import Terms
 
 HUB: Final = "https://huggingface.co"

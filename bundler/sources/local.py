@@ -10,7 +10,7 @@ from typing import Any
 
 from airgap.digest import CHUNK
 from airgap.errors import AirgapError
-from bundler.sink import Sink
+from airgap.sink import Sink
 from bundler.sources import Access
 
 

@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from airgap.authorities import CA_HINT, authorities_named
 from airgap.console import quietly
 from airgap.digest import CHUNK, is_sha256
 from airgap.errors import AirgapError, UsageError
 from airgap.limits import MIB
+from airgap.sink import OwnSideError, Sink
 from airgap.yaml_document import Form
-from bundler.sink import BuilderSideError, Sink
 from bundler.sources import Access
-from bundler.sources.authorities import CA_HINT, authorities_named
 from bundler.wheelhouse.names import project_of
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Index:
         """Say of a download that failed which archive it was."""
         try:
             yield
-        except BuilderSideError:
+        except OwnSideError:
             raise
         except AirgapError as error:
             host = urlsplit(self.url).hostname

@@ -8,29 +8,23 @@ and signs addresses; bytes come from those addresses as from any other, so that 
 from __future__ import annotations
 
 import importlib
-import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
+from airgap import object_store
 from airgap.errors import AirgapError, UsageError
-from bundler.sink import Sink
-from bundler.sources.web import StatusError, Web
+from airgap.http_answer import StatusError
+from airgap.object_store import KEYS_HINT
+from airgap.sink import Sink
+from bundler.sources.web import Web
 
 if TYPE_CHECKING:
     from bundler.sources import Access
 
-BUCKET: Final = "whisper-models"
-"""The bucket where neither the lock nor MODEL_BUCKET names one."""
-
-REGION: Final = "us-east-1"
-"""What stores other than AWS itself are content with."""
-
 VALID: Final = 3600
 """Seconds for which an address is signed; every try gets a new one."""
 
-_KEYS_HINT: Final = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and S3_ENDPOINT"
 _ABSENT: Final = 404
 
 
@@ -44,14 +38,13 @@ class ObjectStore:
         self._made: Any = None
 
     @property
-    def endpoint(self) -> str | None:
-        """The address of the store; None for AWS itself."""
-        return self._endpoint or os.environ.get("S3_ENDPOINT") or None
-
-    @property
     def host(self) -> str:
         """For a person."""
-        return urlsplit(self.endpoint).hostname or "" if self.endpoint else "*.amazonaws.com"
+        return self._store.host
+
+    @property
+    def _store(self) -> object_store.ObjectStore:
+        return object_store.ObjectStore.of_environment(self._endpoint)
 
     def pour(self, bucket: str, key: str, web: Web, sink: Sink) -> None:
         """Pour an object into `sink`, resuming and trying again.
@@ -71,7 +64,7 @@ class ObjectStore:
                 ) from error
             raise AirgapError(
                 f"S3 at {self.host} answered {error.status} for '{what}'",
-                hint=f"{_KEYS_HINT}, and AWS_REGION",
+                hint=f"{KEYS_HINT}, and AWS_REGION",
             ) from error
 
     def _signed(self, bucket: str, key: str) -> str:
@@ -81,10 +74,10 @@ class ObjectStore:
             wanted = {"Bucket": bucket, "Key": key}
             url: str = self._client().generate_presigned_url("get_object", wanted, ExpiresIn=VALID)
         except (errors.NoCredentialsError, errors.PartialCredentialsError) as error:
-            raise AirgapError(f"S3 at {self.host} wants credentials", hint=_KEYS_HINT) from error
+            raise AirgapError(f"S3 at {self.host} wants credentials", hint=KEYS_HINT) from error
         except (errors.BotoCoreError, ValueError) as error:
             raise AirgapError(
-                f"S3 at {self.host} cannot be used: {type(error).__name__}", hint=_KEYS_HINT
+                f"S3 at {self.host} cannot be used: {type(error).__name__}", hint=KEYS_HINT
             ) from error
         return url
 
@@ -92,20 +85,10 @@ class ObjectStore:
         """One for all threads: boto3's clients are made for that, making them is not."""
         with self._making:
             if self._made is None:
-                variables = (os.environ.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
-                style = {"addressing_style": "path" if self.endpoint else "auto"}
-                self._made = (
-                    _library("boto3.session")
-                    .Session()
-                    .client(
-                        "s3",
-                        endpoint_url=self.endpoint,
-                        region_name=next(filter(None, variables), REGION),
-                        config=_library("botocore.config").Config(
-                            signature_version="s3v4", s3=style
-                        ),
-                    )
-                )
+                store = self._store
+                config = _library("botocore.config").Config(**store.config)
+                session = _library("boto3.session").Session()
+                self._made = session.client("s3", config=config, **store.arguments)
             return self._made
 
 
@@ -143,7 +126,7 @@ class S3:
 
     def copy(self, path: str, commit: str | None, access: Access, sink: Sink) -> None:  # noqa: ARG002 - a prefix has one state
         """Pour the object. Raises AirgapError."""
-        bucket = self.bucket or os.environ.get("MODEL_BUCKET") or BUCKET
+        bucket = self.bucket or object_store.usual_bucket()
         access.objects.pour(bucket, f"{self.prefix}/{path}", access.web, sink)
 
     def as_lock(self) -> dict[str, Any]:

@@ -6,39 +6,21 @@ HTTPS_PROXY, NO_PROXY and ~/.netrc are honoured by requests.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from airgap.authorities import CA_HINT, authorities
 from airgap.digest import CHUNK
 from airgap.errors import AirgapError
-from bundler.sink import Sink
-from bundler.sources.authorities import CA_HINT, authorities
-from bundler.transfer import Answer, PassingError, Patience, transfer
+from airgap.http_answer import PARTIAL, RANGE, StatusError, answer
+from airgap.sink import Sink
+from airgap.transfer import Answer, PassingError, Patience, transfer
 
 if TYPE_CHECKING:
     from requests import Response
-
-RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that say: later, perhaps."""
-
-_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
-_OK, _PARTIAL, _BEYOND = 200, 206, 416
-
-
-class StatusError(AirgapError):
-    """A server answered with a status that no other try will change.
-
-    Attributes:
-        status: of HTTP.
-    """
-
-    def __init__(self, message: str, status: int, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -73,7 +55,8 @@ class Web:
                 if etag:
                     wanted["If-Range"] = etag
             with self._get(make(), wanted) as response:
-                yield _answer(response, start)
+                status, host = response.status_code, host_of(response.url)
+                yield answer(status, response.headers, host, start, _chunks(response))
 
         transfer(without_secrets(make()), opened, sink, self.patience)
 
@@ -92,8 +75,8 @@ class Web:
         wanted = {"Accept-Encoding": "identity", "Range": f"bytes={span}"}
         with self._get(url, wanted) as response:
             host, said = host_of(response.url), response.headers.get("Content-Range", "")
-            found = _RANGE.fullmatch(said)
-            if response.status_code != _PARTIAL or found is None or found[2] == "*":
+            found = RANGE.fullmatch(said)
+            if response.status_code != PARTIAL or found is None or found[2] == "*":
                 raise StatusError(f"{host} sends no parts of a file", response.status_code)
             if int(found[1]) != (max(0, int(found[2]) - length) if start is None else start):
                 raise AirgapError(f"asked {host} for bytes {span}, it sends '{said[:60]}'")
@@ -123,41 +106,6 @@ def without_secrets(url: str) -> str:
 def host_of(url: str) -> str:
     """The host, and the port where there is one, for a person."""
     return urlsplit(url).netloc.rpartition("@")[2] or url
-
-
-def _answer(response: Response, start: int) -> Answer:
-    status, host = response.status_code, host_of(response.url)
-    if status in RETRIED:
-        raise PassingError(f"{host} answered {status}", after=_asked_to_wait(response))
-    if status == _BEYOND:
-        raise AirgapError(f"{host} has no byte {start} of it: a shorter file than was locked")
-    if status not in {_OK, _PARTIAL}:
-        raise StatusError(f"{host} answered {status}", status)
-    at, size = _range(response, start) if status == _PARTIAL else (0, _length(response))
-    etag = response.headers.get("ETag", "")
-    strong = etag if etag.startswith('"') else None  # W/ names no bytes: RFC 9110, 13.1.5
-    return Answer(at, size, strong, _chunks(response))
-
-
-def _range(response: Response, start: int) -> tuple[int, int | None]:
-    """Where a partial answer begins, and the size of the whole."""
-    said = response.headers.get("Content-Range", "")
-    if (found := _RANGE.fullmatch(said)) is None:
-        raise AirgapError(f"asked for byte {start}, it sends the range '{said[:60]}'")
-    return int(found[1]), None if found[2] == "*" else int(found[2])
-
-
-def _length(response: Response) -> int | None:
-    """The declared length; that of a compressed answer is not the file's."""
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        return None
-    said = response.headers.get("Content-Length", "")
-    return int(said) if said.isascii() and said.isdigit() else None
-
-
-def _asked_to_wait(response: Response) -> float | None:
-    said = response.headers.get("Retry-After", "")
-    return float(said) if said.isascii() and said.isdigit() else None
 
 
 def _chunks(response: Response) -> Iterator[bytes]:

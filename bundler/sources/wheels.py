@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bundler.sink import Sink
+from airgap.sink import Sink
 from bundler.sources import Access
 
 PYPI: Final = "pypi"

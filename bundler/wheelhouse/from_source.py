@@ -19,8 +19,8 @@ from typing import Any, Final
 from airgap import confined
 from airgap.console import console, quietly
 from airgap.errors import AirgapError
+from airgap.sink import OwnSideError, Sink
 from bundler.locked_model import LockedFile
-from bundler.sink import BuilderSideError, Sink
 from bundler.sources import Access, Source
 from bundler.wheelhouse.pure import take_wheel
 from bundler.wheelhouse.recipe import Recipe
@@ -96,7 +96,7 @@ class FromSource:
             fill = partial(source.copy, file.path, None, access)
             try:
                 return access.cache.keep(file.sha256, file.size, file.size, quietly, fill)
-            except BuilderSideError:
+            except OwnSideError:
                 raise
             except AirgapError as error:
                 reasons.append(f"{source.name}: {error.message}")

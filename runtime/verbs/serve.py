@@ -10,7 +10,7 @@ import typer
 
 from airgap.verbs import options
 from runtime.engine.speakers.choosing import Diarization
-from runtime.verbs import doors, handover, loading, speakers
+from runtime.verbs import doors, from_bucket, handover, loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
@@ -154,6 +154,9 @@ def serve(
     API_KEYS (separated by commas). SIGTERM finishes what was taken in; SIGHUP reads certificate
     and mount again; a new mount is served without a lost request.
 
+    With USE_S3_MODELS=true the newest bundle below s3://MODEL_BUCKET/models is pulled, verified and
+    mounted first, unless it is mounted already.
+
     \b
     Examples:
       airgap serve
@@ -166,6 +169,8 @@ def serve(
 
     place = places.isolated_root(root)
     if bundle_file is None:
+        if not print_unit:
+            bundle = from_bucket.mount_newest(place, bundle)
         handover.to_runtime(place, bundle)
     if print_unit:
         _print_unit(place, host, port, drain_seconds)

@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from airgap.console import console
+from airgap.transfer import Patience
 from bundler.download_cache import DownloadCache
 from bundler.lock import Lock, LockedFile, LockedModel
 from bundler.profile import Profile
@@ -32,7 +33,6 @@ from bundler.sources.local import Local
 from bundler.sources.pypi import Index
 from bundler.sources.s3 import ObjectStore
 from bundler.sources.web import Web
-from bundler.transfer import Patience
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IMPATIENT = Patience(tries=3, pause=0.01, connect=2.0, silence=0.5, window=0.3, least=1000)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from airgap.errors import AirgapError, UsageError
+from airgap.sink import OwnSideError
 from bundler.fetch import fetch
 from bundler.lock import Lock, LockedFile
-from bundler.sink import BuilderSideError
 from bundler.sources import Access
 from bundler.sources.huggingface import Hub, HuggingFace
 from bundler.sources.local import Local
@@ -272,7 +272,7 @@ def test_an_incomplete_lock_is_not_fetched(
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_a_cache_that_cannot_be_written(make_lock: MakeLock, access: Access, folder: Path) -> None:
     access.cache.root.mkdir(mode=0o555)
-    with pytest.raises(BuilderSideError, match="cannot write to the download cache"):
+    with pytest.raises(OwnSideError, match="cannot write to the download cache"):
         fetch(make_lock(FILES, Local("models")), access)
 
 
@@ -280,7 +280,7 @@ def test_a_cache_whose_place_is_a_file(
     make_lock: MakeLock, access: Access, folder: Path, hub: Any
 ) -> None:
     access.cache.root.write_text("not a folder")
-    with pytest.raises(BuilderSideError, match="cannot write to the download cache") as caught:
+    with pytest.raises(OwnSideError, match="cannot write to the download cache") as caught:
         fetch(make_lock(FILES, Local("models"), HuggingFace("o/m")), access)
     assert "AIRGAP_CACHE" in str(caught.value.hint)
     assert hub.asked == []  # another source would not help
@@ -291,7 +291,7 @@ def test_a_stopped_fetch_leaves_nothing_half_written(
     make_lock: MakeLock, access: Access, folder: Path, cached: Cached
 ) -> None:
     access.cache.stop.set()
-    with pytest.raises(BuilderSideError, match="the fetch was stopped"):
+    with pytest.raises(OwnSideError, match="the fetch was stopped"):
         fetch(make_lock({"a.nemo": FILES["a.nemo"]}, Local("models")), access)
     assert cached() == []
 

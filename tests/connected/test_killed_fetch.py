@@ -27,7 +27,7 @@ import json, os, sys, threading
 from pathlib import Path
 
 import requests
-import bundler.sink
+import airgap.sink
 from bundler.download_cache import DownloadCache
 from bundler.fetch import fetch
 from bundler.lock import Lock, LockedFile, LockedModel
@@ -36,7 +36,7 @@ from bundler.sources.https import Https
 from bundler.sources.huggingface import Hub
 from bundler.sources.pypi import Index
 
-bundler.sink.CHECKPOINT = 400_000
+airgap.sink.CHECKPOINT = 400_000
 wanted = json.loads(sys.argv[1])
 files = tuple(LockedFile(path, size, sha256) for path, size, sha256 in wanted["files"])
 model = LockedModel(

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from airgap.errors import AirgapError
+from airgap.sink import OwnSideError
 from bundler import partial
 from bundler.download_cache import DownloadCache
 from bundler.fetch import fetch
 from bundler.lock import Lock
-from bundler.sink import BuilderSideError
 from bundler.sources import Access
 from bundler.sources.https import Https
 from bundler.sources.huggingface import HuggingFace
@@ -82,7 +82,7 @@ def test_a_dropped_connection_is_taken_up_where_it_broke(
 def test_many_drops_are_survived_while_there_is_progress(
     served: Any, make_lock: MakeLock, access: Access, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bundler.transfer.PROGRESS", 100_000)
+    monkeypatch.setattr("airgap.transfer.PROGRESS", 100_000)
     source, server, script = served
     script["model.bin"] = [
         *(kit.Reply(200, CONTENT, drop=200_000) for _ in range(12)),
@@ -341,7 +341,7 @@ def test_a_link_in_place_of_the_unfinished_file_is_not_followed(
     unfinished = access.cache.partial(kit.sha256(CONTENT))
     unfinished.parent.mkdir(parents=True)
     unfinished.symlink_to(tmp_path / "precious")
-    with pytest.raises(BuilderSideError, match="cannot write to the download cache"):
+    with pytest.raises(OwnSideError, match="cannot write to the download cache"):
         fetch(make_lock(FILES, source), access)
     assert (tmp_path / "precious").read_bytes() == b"precious"
     assert server.asked == []
@@ -353,7 +353,7 @@ def test_no_room_is_told_before_anything_is_asked(
     source, server, _ = served
     usage = type("Usage", (), {"free": SIZE - 1})
     monkeypatch.setattr("bundler.fetch.shutil.disk_usage", lambda _place: usage)
-    with pytest.raises(BuilderSideError, match="not enough space in the download cache") as caught:
+    with pytest.raises(OwnSideError, match="not enough space in the download cache") as caught:
         fetch(make_lock(FILES, source), access)
     assert "AIRGAP_CACHE" in str(caught.value.hint)
     assert server.asked == []
@@ -363,7 +363,7 @@ FULL_DISK = """\
 import resource, signal, sys
 from pathlib import Path
 from bundler.download_cache import DownloadCache
-from bundler.sink import BuilderSideError
+from airgap.sink import OwnSideError
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
@@ -377,7 +377,7 @@ try:
     DownloadCache.at(Path(sys.argv[1])).keep(
         sys.argv[3], len(content), len(content), lambda units: None, fill
     )
-except BuilderSideError as error:
+except OwnSideError as error:
     print(error.message)
 """
 
@@ -415,7 +415,7 @@ def test_stopping_keeps_what_came(
 
     stopper = threading.Thread(target=stop_when_asked_twice)
     stopper.start()
-    with pytest.raises(BuilderSideError, match="the fetch was stopped"):
+    with pytest.raises(OwnSideError, match="the fetch was stopped"):
         fetch(make_lock(FILES, source), access)
     stopper.join()
     assert partial.recorded(access.cache.partial(kit.sha256(CONTENT))) == 900_000

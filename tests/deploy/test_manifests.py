@@ -111,9 +111,6 @@ def test_every_variable_is_read_by_the_code(built: Built) -> None:
     assert read_by_the_code(named) == named
 
 
-@pytest.mark.xfail(
-    strict=True, reason="`airgap serve` pulls from an object store in a change to come"
-)
 def test_every_variable_of_the_object_store_is_read_by_the_code() -> None:
     named = {*compose()["services"]["s3"]["environment"]}
     assert {"MODEL_BUCKET", "S3_ENDPOINT", "USE_S3_MODELS"} <= named

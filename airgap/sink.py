@@ -21,12 +21,12 @@ WORTH_A_THREAD: Final = 32 * KIB
 """Bytes whose hashing takes longer than to hand them over."""
 
 
-class BuilderSideError(AirgapError):
-    """The builder's own disk failed, or the work was stopped: no other source would help."""
+class OwnSideError(AirgapError):
+    """This machine's own disk failed, or the work was stopped: no other source would help."""
 
 
 class WrongBytesError(AirgapError):
-    """The bytes are not those that the lock names."""
+    """The bytes are not those that were to come."""
 
 
 class Stream(Protocol):
@@ -90,8 +90,11 @@ class Origin:
 class Sink:
     """Takes one file from a source, from `position` on.
 
+    Made with what words a failure of the disk; `checkpoint` is called whenever so much has come.
+
     Attributes:
         size: of the whole file in bytes, where it is known.
+        is_page: whether the file is a web page; in place of any other it is a login or an error.
         origin: whose bytes the last ones were.
         stop: set when nothing more is to be written.
         restarts: how often it was begun anew.
@@ -105,11 +108,14 @@ class Sink:
         limit: int,
         advance: Advance,
         stop: threading.Event,
+        worded: Callable[[OSError], OwnSideError] | None = None,
         checkpoint: Callable[[], None] | None = None,
+        is_page: bool = False,
     ) -> None:
-        self.size, self.stop = size, stop
+        self.size, self.stop, self.is_page = size, stop, is_page
         self.origin: Origin | None = None
         self._stream, self._limit, self._advance = stream, limit, advance
+        self._worded = worded or _cannot_write
         self._checkpoint, self._unrecorded = checkpoint, 0
         self._hash, self._position = _Hash(), 0
         self.restarts = 0
@@ -138,7 +144,7 @@ class Sink:
 
         Raises:
             WrongBytesError: it is one byte more than there may be.
-            BuilderSideError: the disk does not take them, or the work was stopped.
+            OwnSideError: the disk does not take them, or the work was stopped.
         """
         self.check_going()
         if self._position + len(chunk) > self._limit:
@@ -148,7 +154,7 @@ class Sink:
             while rest:
                 rest = rest[self._stream.write(rest) :]
         except OSError as error:
-            raise cannot_write(error) from error
+            raise self._worded(error) from error
         self._count(chunk)
         self._unrecorded += len(chunk)
         if self._checkpoint and self._unrecorded >= CHECKPOINT:
@@ -156,7 +162,7 @@ class Sink:
             self._checkpoint()
 
     def restart(self) -> None:
-        """Drop everything and begin at the first byte. Raises BuilderSideError."""
+        """Drop everything and begin at the first byte. Raises OwnSideError."""
         self._advance(-self._position)
         self._hash.close()
         self._hash, self._position, self.origin = _Hash(), 0, None
@@ -165,12 +171,12 @@ class Sink:
             self._stream.seek(0)
             self._stream.truncate()
         except OSError as error:
-            raise cannot_write(error) from error
+            raise self._worded(error) from error
 
     def check_going(self) -> None:
-        """Raise BuilderSideError where the work was stopped."""
+        """Raise OwnSideError where the work was stopped."""
         if self.stop.is_set():
-            raise BuilderSideError("the fetch was stopped")
+            raise OwnSideError("the fetch was stopped")
 
     def check_whole(self, sha256: str) -> None:
         """Compare what came with what was to come. Raises WrongBytesError naming both."""
@@ -192,10 +198,8 @@ class Sink:
         self._advance(len(chunk))
 
 
-def cannot_write(error: OSError) -> BuilderSideError:
-    """The download cache takes no more; what is in it stays good."""
-    return BuilderSideError(
-        f"cannot write to the download cache: {error.strerror}",
-        hint="free some space, or set AIRGAP_CACHE to a folder on a larger disk; "
-        "the next run goes on from here",
+def _cannot_write(error: OSError) -> OwnSideError:
+    return OwnSideError(
+        f"cannot write what was fetched: {error.strerror}",
+        hint="free some space, then run it again: it goes on from here",
     )

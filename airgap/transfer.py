@@ -19,7 +19,7 @@ from typing import Final
 
 from airgap.errors import AirgapError
 from airgap.limits import MIB
-from bundler.sink import Origin, Sink
+from airgap.sink import Origin, Sink
 
 PROGRESS: Final = MIB
 """Bytes after which a connection counts as a working one."""
@@ -104,7 +104,7 @@ def transfer(name: str, opened: Opener, sink: Sink, patience: Patience) -> None:
 
     Raises:
         WrongBytesError: the server sends more than there may be.
-        BuilderSideError: the builder's disk failed, or the work was stopped.
+        OwnSideError: the builder's disk failed, or the work was stopped.
         AirgapError: the server refused, has another file, or failed once too often.
     """
     failed, begun = 0, sink.restarts
@@ -147,7 +147,8 @@ def _pour(name: str, opened: Opener, sink: Sink, patience: Patience) -> None:
 def _from_the_beginning(chunks: Iterator[bytes], sink: Sink) -> Iterator[bytes]:
     """What is new in a file that a server sends whole, though part of it may be here."""
     first = next(chunks, b"")
-    _refuse_page(first, sink)
+    if not sink.is_page:
+        _refuse_page(first, sink)
     chunks = chain((first,), chunks)
     return _behind_what_is_here(chunks, sink) if sink.position else chunks
 
