@@ -111,10 +111,10 @@ lock: $(VENV)/installed-dev
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/base.txt pyproject.toml
 	$(COMPILE) $(UPGRADE) --constraint requirements/torch.txt $(WITHOUT_TORCH) \
 		--extra dev --extra speakers --output-file requirements/speakers.txt pyproject.toml
-	$(COMPILE) --constraint requirements/dev.txt --extra cpu --extra server \
+	$(COMPILE) --constraint requirements/dev.txt --extra cpu --extra server --extra site \
 		--output-file requirements/cpu.txt pyproject.toml
 	$(COMPILE) --constraint requirements/torch.txt --constraint requirements/speakers.txt \
-		$(WITHOUT_CUDNN_12) --extra gpu --extra server --extra speakers \
+		$(WITHOUT_CUDNN_12) --extra gpu --extra server --extra site --extra speakers \
 		--output-file requirements/gpu.txt pyproject.toml
 
 clean:
