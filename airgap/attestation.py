@@ -19,12 +19,13 @@ from airgap import jcs, limits, strict_json
 from airgap.audit_line import is_moment
 from airgap.digest import is_sha256
 from airgap.envelope import Envelope
-from airgap.errors import DamagedError, UntrustedError
+from airgap.errors import DamagedError
 from airgap.host_key import HostKey
 from airgap.keys import PublicKey
 from airgap.provenance import Provenance
 from airgap.statement import STATEMENT_TYPE
 from airgap.strict_json import Fields
+from airgap.testimony import Testimony
 
 PREDICATE_TYPE: Final = "urn:airgap-bundler:attestation:v1"
 
@@ -134,47 +135,35 @@ class Attestation:
             UntrustedError: it is another kind of statement, or says something that we do not
                 understand.
         """
-        defects: list[str] = []
-        try:
-            top = Fields(strict_json.parse(content), "", defects)
-        except strict_json.JsonError as error:
-            raise _refused(str(error), "attestation.form") from error
-        kind = top.text("predicateType")
-        if kind != PREDICATE_TYPE:
-            raise _refused(
-                f"expected a statement of the type {PREDICATE_TYPE}, found {kind!r}",
-                "attestation.predicate",
-            )
-        attestation = cls._read(top)
-        if not defects and attestation.statement() != content:
-            defects.append("its fields do not agree with each other, or have another form")
-        if defects:
-            raise _refused("; ".join(sorted(defects)), "attestation.form")
-        return attestation
+        return _TESTIMONY.parse(content)
 
-    @classmethod
-    def _read(cls, top: Fields) -> Attestation:
-        """Take what the fields of `Attestation` are made of; `parse` compares all the rest."""
-        subjects = {one.text("name"): one.inner("digest") for one in top.objects("subject", 2)}
-        digests = {
-            name: one.text("sha256", is_sha256, "64 hex digits") for name, one in subjects.items()
-        }
-        predicate = top.inner("predicate")
-        parts = predicate.inner("parts")
-        return cls(
-            audio=digests.get("audio", ""),
-            transcript=Transcribed(
-                predicate.text("form", {JSON_FORM, BYTES_FORM}.__contains__, "a form"),
-                digests.get("transcript", ""),
-                MappingProxyType(
-                    {name: parts.text(name, is_sha256, "64 hex digits") for name in parts.keys()}  # noqa: SIM118 - not a dict
-                ),
+
+def _read(top: Fields) -> Attestation:
+    subjects = {one.text("name"): one.inner("digest") for one in top.objects("subject", 2)}
+    digests = {
+        name: one.text("sha256", is_sha256, "64 hex digits") for name, one in subjects.items()
+    }
+    predicate = top.inner("predicate")
+    parts = predicate.inner("parts")
+    return Attestation(
+        audio=digests.get("audio", ""),
+        transcript=Transcribed(
+            predicate.text("form", {JSON_FORM, BYTES_FORM}.__contains__, "a form"),
+            digests.get("transcript", ""),
+            MappingProxyType(
+                {name: parts.text(name, is_sha256, "64 hex digits") for name in parts.keys()}  # noqa: SIM118 - not a dict
             ),
-            format=predicate.text("format"),
-            provenance=Provenance.read(predicate.inner("provenance")),
-            time=predicate.text("time", is_moment, "a time"),
-            host=predicate.text("host", is_sha256, "64 hex digits"),
-        )
+        ),
+        format=predicate.text("format"),
+        provenance=Provenance.read(predicate.inner("provenance")),
+        time=predicate.text("time", is_moment, "a time"),
+        host=predicate.text("host", is_sha256, "64 hex digits"),
+    )
+
+
+_TESTIMONY: Final = Testimony(
+    "attestation", PREDICATE_TYPE, "attestation by a host that is trusted here", _read
+)
 
 
 def make(
@@ -213,26 +202,7 @@ def check(envelope: Envelope, trusted: Iterable[PublicKey]) -> Attestation:
         UntrustedError: nobody trusted signed it, a signature is bad, it is another kind of
             statement, or it speaks for another host.
     """
-    by_id = {key.key_id: key for key in trusted}
-    known = [one for one in envelope.signatures if one.key_id in by_id]
-    for one in known:
-        if not by_id[one.key_id].verifies(one.value, envelope.message):
-            raise _refused(
-                f"the signature of key {one.key_id[:16]} is bad: the attestation was changed",
-                "attestation.signature",
-            )
-    if not known:
-        found = ", ".join(one.key_id[:16] for one in envelope.signatures) or "nobody"
-        wanted = ", ".join(key_id[:16] for key_id in sorted(by_id))
-        raise _refused(
-            f"expected a signature of {wanted or 'a host with the role attestation'}, found that "
-            f"of {found}",
-            "attestation.key",
-        )
-    said = Attestation.parse(envelope.statement)
-    if said.host not in {one.key_id for one in known}:
-        raise _refused(f"it speaks for the host {said.host[:16]}", "attestation.host")
-    return said
+    return _TESTIMONY.check(envelope, trusted)
 
 
 def require_fits(said: Attestation, found: Transcribed, audio: str | None, what: str) -> None:
@@ -272,12 +242,3 @@ def _parts(key: str, member: Any) -> Iterable[tuple[str, Any]]:
             for inner in columns
         ]
     return [(key, member)]
-
-
-def _refused(why: str, rule: str) -> UntrustedError:
-    return UntrustedError(
-        f"this is no attestation by a host that is trusted here: {why}",
-        rule=rule,
-        hint="a host's key is enrolled with its fingerprint from paper: airgap trust add host.pub "
-        "--signer HOST --role attestation --fingerprint FPR",
-    )

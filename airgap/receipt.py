@@ -18,12 +18,13 @@ from airgap import __version__, limits, strict_json
 from airgap.audit_line import is_moment
 from airgap.digest import grouped, is_sha256
 from airgap.envelope import Envelope
-from airgap.errors import AirgapError, DamagedError, UntrustedError
+from airgap.errors import AirgapError, DamagedError
 from airgap.files import read_bounded, share_folder, write_whole
 from airgap.host_key import HostKey
 from airgap.keys import PublicKey
 from airgap.statement import STATEMENT_TYPE, Statement
 from airgap.strict_json import Fields, is_name
+from airgap.testimony import Testimony
 
 PREDICATE_TYPE: Final = "https://slsa.dev/verification_summary/v1"
 
@@ -126,47 +127,33 @@ class Receipt:
             UntrustedError: it is another kind of statement, or says something that we do not
                 understand.
         """
-        defects: list[str] = []
-        try:
-            top = Fields(strict_json.parse(content), "", defects)
-        except strict_json.JsonError as error:
-            raise _refused(str(error), "receipt.form") from error
-        kind = top.text("predicateType")
-        if kind != PREDICATE_TYPE:
-            raise _refused(
-                f"expected a statement of the type {PREDICATE_TYPE}, found {kind!r}",
-                "receipt.predicate",
-            )
-        receipt = cls._read(top)
-        if not defects and receipt.statement() != content:
-            defects.append("its fields do not agree with each other, or have another form")
-        if defects:
-            raise _refused("; ".join(sorted(defects)), "receipt.form")
-        return receipt
+        return _TESTIMONY.parse(content)
 
-    @classmethod
-    def _read(cls, top: Fields) -> Receipt:
-        """Take what the fields of `Receipt` are made of; `parse` compares all the rest."""
-        predicate = top.inner("predicate")
-        verifier, ours = predicate.inner("verifier"), predicate.inner(EXTENSION)
-        overrides = ours.inner("overrides")
-        subjects = [one.inner("digest") for one in top.objects("subject", 1)]
-        return cls(
-            action=ours.text("action", {"verify", "mount"}.__contains__, "verify or mount"),
-            passed=predicate.text("verificationResult") == "PASSED",
-            time=predicate.text("timeVerified", is_moment, "a time"),
-            name=ours.text("name", is_name, "a name"),
-            version=ours.text("version", is_name, "a version"),
-            sequence=ours.integer("sequence"),
-            bundle="".join(one.text("sha256", is_sha256, "64 hex digits") for one in subjects),
-            policy=predicate.inner("policy")
-            .inner("digest")
-            .text("sha256", is_sha256, "64 hex digits"),
-            signers=ours.texts("signers", LIST_ITEMS),
-            overrides={rule: overrides.text(rule) for rule in overrides.keys()},  # noqa: SIM118 - not a dict
-            host=verifier.text("id").removeprefix(HOST),
-            airgap=verifier.inner("version").text("airgap-bundler"),
-        )
+
+def _read(top: Fields) -> Receipt:
+    predicate = top.inner("predicate")
+    verifier, ours = predicate.inner("verifier"), predicate.inner(EXTENSION)
+    overrides = ours.inner("overrides")
+    subjects = [one.inner("digest") for one in top.objects("subject", 1)]
+    return Receipt(
+        action=ours.text("action", {"verify", "mount"}.__contains__, "verify or mount"),
+        passed=predicate.text("verificationResult") == "PASSED",
+        time=predicate.text("timeVerified", is_moment, "a time"),
+        name=ours.text("name", is_name, "a name"),
+        version=ours.text("version", is_name, "a version"),
+        sequence=ours.integer("sequence"),
+        bundle="".join(one.text("sha256", is_sha256, "64 hex digits") for one in subjects),
+        policy=predicate.inner("policy").inner("digest").text("sha256", is_sha256, "64 hex digits"),
+        signers=ours.texts("signers", LIST_ITEMS),
+        overrides={rule: overrides.text(rule) for rule in overrides.keys()},  # noqa: SIM118 - not a dict
+        host=verifier.text("id").removeprefix(HOST),
+        airgap=verifier.inner("version").text("airgap-bundler"),
+    )
+
+
+_TESTIMONY: Final = Testimony(
+    "receipt", PREDICATE_TYPE, "receipt for the bundle that is to be trusted", _read
+)
 
 
 def make(
@@ -226,20 +213,7 @@ def check(envelope: Envelope, statement: Statement, trusted: Iterable[PublicKey]
         UntrustedError: nobody trusted signed it, a signature is bad, it is another kind of
             statement, speaks for another host, or is about another bundle.
     """
-    by_id = {key.key_id: key for key in trusted}
-    known = [one for one in envelope.signatures if one.key_id in by_id]
-    for one in known:
-        if not by_id[one.key_id].verifies(one.value, envelope.message):
-            raise _refused(f"the signature of key {one.key_id[:16]} is bad", "receipt.signature")
-    if not known:
-        found = ", ".join(one.key_id[:16] for one in envelope.signatures) or "nobody"
-        raise _refused(
-            f"expected a signature of {_named(by_id)}, found that of {found}",
-            "receipt.key",
-        )
-    receipt = Receipt.parse(envelope.statement)
-    if receipt.host not in {one.key_id for one in known}:
-        raise _refused(f"it speaks for the host {receipt.host[:16]}", "receipt.host")
+    receipt = _TESTIMONY.check(envelope, trusted)
     _require_about(receipt, statement)
     return receipt
 
@@ -278,36 +252,22 @@ def read(path: Path) -> Envelope:
     try:
         return Envelope.from_json(content)
     except DamagedError as error:
-        raise _refused(f"'{path}': {error.message}", "receipt.form") from error
-
-
-def _named(trusted: Mapping[str, PublicKey]) -> str:
-    ids = ", ".join(key_id[:16] for key_id in sorted(trusted))
-    return ids or "a key that was enrolled with the role receipt, and there is none"
+        raise _TESTIMONY.refused(f"'{path}': {error.message}", "form") from error
 
 
 def _require_about(receipt: Receipt, statement: Statement) -> None:
     sent = hashlib.sha256(statement.to_bytes()).hexdigest()
     if receipt.bundle != sent:
-        raise _refused(
+        raise _TESTIMONY.refused(
             f"it is about '{receipt.title}' with the approval code {receipt.approval_code[:19]} …, "
             f"and the bundle '{statement.title}' has {grouped(sent)[:19]} …",
-            "receipt.bundle",
+            "bundle",
         )
     ours = (statement.name, statement.version, statement.sequence)
     theirs = (receipt.name, receipt.version, receipt.sequence)
     if theirs != ours:
-        raise _refused(
+        raise _TESTIMONY.refused(
             f"it calls the bundle '{receipt.title}', sequence {receipt.sequence}; it is "
             f"'{statement.title}', sequence {statement.sequence}",
-            "receipt.bundle",
+            "bundle",
         )
-
-
-def _refused(why: str, rule: str) -> UntrustedError:
-    return UntrustedError(
-        f"this is no receipt for the bundle that is to be trusted: {why}",
-        rule=rule,
-        hint="a host's key is enrolled with its fingerprint from paper: airgap trust add host.pub "
-        "--signer HOST --role receipt --fingerprint FPR",
-    )

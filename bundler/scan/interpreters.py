@@ -12,6 +12,7 @@ from typing import IO, Final
 from airgap.limits import MIB
 from bundler.scan.elf import Elf, ElfError, read_elf
 from bundler.scan.findings import Finding, Judged, danger
+from bundler.scan.tars import bounded_members
 
 TOP: Final = "python"
 PROGRAM: Final = f"{TOP}/bin/python3"
@@ -38,23 +39,12 @@ def judge_interpreter(stream: IO[bytes], place: str) -> Judged:
     machine = "aarch64" if place.endswith("_aarch64.tar.gz") else "x86_64"
     try:
         with tarfile.open(fileobj=stream, mode="r:gz") as archive:
-            members = _bounded(archive)
+            members = bounded_members(archive, MEMBERS, UNPACKED)
             findings = [*_structure(members, place), *_program(archive, members, place, machine)]
     except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, OverflowError) as error:
         story = f"its archive is broken: {str(error)[:120]}"
         findings = [danger(place, "python.broken", story, _FIX)]
     return Judged(place, "python", tuple(sorted(set(findings))))
-
-
-def _bounded(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
-    members: list[tarfile.TarInfo] = []
-    size = 0
-    for member in archive:
-        members.append(member)
-        size += member.size
-        if len(members) > MEMBERS or size > UNPACKED:
-            raise tarfile.ReadError(f"it has more than {MEMBERS} members, or {UNPACKED} bytes")
-    return members
 
 
 def _structure(members: list[tarfile.TarInfo], place: str) -> Iterator[Finding]:

@@ -38,7 +38,7 @@ def judge_tar(stream: IO[bytes], place: str, inner: Inner) -> list[Finding]:
     findings: list[Finding] = []
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
-            members = _bounded(archive)
+            members = bounded_members(archive, MEMBERS, UNPACKED)
             findings += _structure(members, place)
             for member in members:
                 if member.isreg():
@@ -51,14 +51,15 @@ def judge_tar(stream: IO[bytes], place: str, inner: Inner) -> list[Finding]:
     return findings + list(_behind(stream, end, place))
 
 
-def _bounded(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+def bounded_members(archive: tarfile.TarFile, most: int, unpacked: int) -> list[tarfile.TarInfo]:
+    """All members of an archive. Raises tarfile.ReadError where they, or their bytes, are more."""
     members: list[tarfile.TarInfo] = []
     size = 0
     for member in archive:
         members.append(member)
         size += member.size
-        if len(members) > MEMBERS or size > UNPACKED:
-            raise tarfile.ReadError(f"it has more than {MEMBERS} members, or {UNPACKED} bytes")
+        if len(members) > most or size > unpacked:
+            raise tarfile.ReadError(f"it has more than {most} members, or {unpacked} bytes")
     return members
 
 

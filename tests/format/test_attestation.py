@@ -177,7 +177,9 @@ def test_another_host_is_not_this_one(tmp_path, key, signed):
         attestations.check(signed(), [other.public])
     assert refused.value.rule == "attestation.key"
     assert "--role attestation" in refused.value.hint
-    with pytest.raises(UntrustedError, match="expected a signature of a host with the role"):
+    with pytest.raises(
+        UntrustedError, match="expected a signature of a key that was enrolled with the role"
+    ):
         attestations.check(signed(), [])
     # Enrolled as well, it still cannot speak in this one's name.
     forged = other.sign(Envelope(signed().statement, ()))
