@@ -177,9 +177,7 @@ def test_another_host_is_not_this_one(tmp_path, key, signed):
         attestations.check(signed(), [other.public])
     assert refused.value.rule == "attestation.key"
     assert "--role attestation" in refused.value.hint
-    with pytest.raises(UntrustedError, match="enrolled with the role attestation, and there is none"):
-        UntrustedError, match="expected a signature of a key that was enrolled with the role"
-    ):
+    with pytest.raises(UntrustedError, match="with the role attestation, and there is none"):
         attestations.check(signed(), [])
     # Enrolled as well, it still cannot speak in this one's name.
     forged = other.sign(Envelope(signed().statement, ()))
