@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from airgap.evidence import Decision
     from airgap.keys import PublicKey
     from airgap.receipt import Action
+    from airgap.trust import TrustStore
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
@@ -132,3 +133,18 @@ def load_public_keys(paths: list[Path]) -> tuple[PublicKey, ...]:
             read_bounded(path, limits.KEY_FILE, "a public key"), str(path)
         )
     )
+
+
+def asked_store(root: Path | None, key: list[Path]) -> TrustStore:
+    """This host's trust store. Raises UsageError for --key, where it is the system's."""
+    from airgap import places
+    from airgap.errors import UsageError
+    from airgap.trust import TrustStore as Store
+
+    store = Store.of_host(places.isolated_root(root))
+    if key and store.decides_alone:
+        raise UsageError(
+            f"{store.name} decides alone on this host, and --key is not asked",
+            hint="airgap verify BUNDLE, without --key",
+        )
+    return store

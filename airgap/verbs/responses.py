@@ -6,25 +6,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgap.console import console
+from airgap.verbs import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from airgap.attestation import Attestation
     from airgap.keys import PublicKey
     from airgap.policy import Policy
-    from airgap.trust import TrustStore
 
 THIS_HOST = "this host"
+
+
+def alone(path: Path | None, given: Mapping[str, object]) -> Path:
+    """The transcript that is looked at, which nothing else is looked at with. Raises UsageError.
+
+    Args:
+        path: `--response`; None where only what belongs to it was given.
+        given: what belongs to bundles, by its name on the command line.
+    """
+    from airgap.errors import UsageError
+
+    if path is None:
+        raise UsageError("--audio and --attestation belong to a transcript", hint="--response FILE")
+    if named := ", ".join(option for option, value in given.items() if value):
+        raise UsageError(
+            f"--response looks at a transcript, and {named} at a bundle",
+            hint=f"airgap verify --response {path}",
+        )
+    return path
 
 
 def verify(
     path: Path,
     attestation: Path | None,
     audio: Path | None,
-    given: Sequence[PublicKey],
-    root: Path,
-    store: TrustStore,
+    key: list[Path],
+    root: Path | None,
 ) -> None:
     """Check a transcript's attestation, then the transcript and the recording against it.
 
@@ -32,9 +50,8 @@ def verify(
         path: the transcript.
         attestation: the file that holds the envelope; None where it lies beside or inside.
         audio: the recording; None where nobody has it.
-        given: keys of hosts that judge alone; none for this host's policy.
+        key: files of hosts' keys that judge alone; none for this host's policy.
         root: this host's.
-        store: whose policy is asked.
 
     Raises:
         UsageError: a file is missing, or nowhere is an attestation.
@@ -42,13 +59,15 @@ def verify(
         DamagedError: it was signed, and something of it was changed.
     """
     from airgap import attestation as attestations
+    from airgap import places
     from airgap.accepted import clock
     from airgap.policy import ATTESTATION, policy_of_keys
     from airgap.response import Response
 
+    store, given = options.asked_store(root, key), options.load_public_keys(key)
     response = Response.read(path, attestation)
     policy = policy_of_keys(given, "the key that you gave") if given else store.load()
-    own = [] if given or store.decides_alone else _own_key(root, policy)
+    own = [] if given or store.decides_alone else _own_key(places.isolated_root(root), policy)
     said = attestations.check(response.envelope, [*policy.keys_for(ATTESTATION, clock()), *own])
     found = response.transcribed(said.transcript.form)
     attestations.require_fits(said, found, _hashed(audio), str(path))

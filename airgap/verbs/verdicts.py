@@ -13,7 +13,6 @@ from airgap.console import console, human_size
 if TYPE_CHECKING:
     from airgap.archive import OpenBundle
     from airgap.decision import Step
-    from airgap.receipt import Receipt
     from airgap.verify import VerifiedBundle
 
 NOT_AUTHENTICATED = "intact, NOT AUTHENTICATED: nobody was asked who made this bundle"
@@ -110,18 +109,6 @@ def report_integrity(bundle: OpenBundle, *, deep: bool) -> None:
             "deep": deep,
         },
     )
-
-
-def report_receipt(receipt: Receipt, host: str) -> None:
-    """Say what an isolated host, enrolled here under that name, did with the bundle."""
-    outcome = "passed" if receipt.passed else "FAILED"
-    console.data(f"{receipt.title}: {receipt.action} {outcome} on {receipt.time}")
-    console.data(f"  approval code  {receipt.approval_code}")
-    console.data(f"  signed by      {', '.join(receipt.signers)}")
-    console.data(f"  host           {host}, key {receipt.host}")
-    for rule, reason in receipt.overrides.items():
-        console.data(f"  overridden     {rule}: {reason}")
-    console.document("airgap/receipt/v1", {**asdict(receipt), "host_name": host})
 
 
 def _report_base(bundle: OpenBundle, checked: Path | None) -> None:

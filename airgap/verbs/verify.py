@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,14 +10,13 @@ import typer
 
 from airgap.console import console
 from airgap.verbs import mounted as of_mounts
-from airgap.verbs import options, verdicts
+from airgap.verbs import options, receipts, responses, verdicts
 
 if TYPE_CHECKING:
     from airgap.accepted import Overrides
     from airgap.archive import OpenBundle
     from airgap.decision import Step
     from airgap.evidence import Decision
-    from airgap.trust import TrustStore
     from airgap.verify import VerifiedBundle
     from airgap.volumes import Bytes
 
@@ -151,7 +150,8 @@ def verify(
     if response or audio or attestation:
         given = {"BUNDLE": bundle, "--deep": deep, "--explain": explain, "--base": base}
         given |= {"--integrity-only": integrity_only, "--receipt": receipt, "--also": also}
-        _response(response, attestation, audio, given | {"an override": overriding}, key, root)
+        transcript = responses.alone(response, given | {"an override": overriding})
+        responses.verify(transcript, attestation, audio, key or [], root)
         return
     if bundle is None:
         raise UsageError("there is no BUNDLE to verify", hint="airgap verify BUNDLE, or --mounted")
@@ -176,7 +176,7 @@ def verify(
         _only_integrity(bundle, also or [], deep)
         raise typer.Exit(INTACT)
     if receipt is not None:
-        _receipt(bundle, also or [], receipt, key, root)
+        receipts.verify(bundle, also or [], receipt, key or [], root)
     elif key:
         _by_keys(bundle, also or [], base, key, root, deep=deep, explain=explain)
     else:
@@ -256,7 +256,7 @@ def _by_keys(
     from airgap.policy import policy_of_keys
     from airgap.verify import verify as decide
 
-    _store_asked(root, key)
+    options.asked_store(root, key)
     named = ", ".join(f"'{path}'" for path in key)
     policy = policy_of_keys(options.load_public_keys(key), f"the key {named} that you gave")
     steps: list[Step] = []
@@ -286,72 +286,6 @@ def _only_integrity(bundle: Path, also: list[Path], deep: bool) -> None:
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
         _check(opened, [], deep=deep)
     verdicts.report_integrity(opened, deep=deep)
-
-
-def _receipt(
-    bundle: Path, also: list[Path], path: Path, key: list[Path] | None, root: Path | None
-) -> None:
-    """What an isolated host did with this very bundle, by its signed word."""
-    from airgap import receipt, volumes
-    from airgap.accepted import clock
-    from airgap.archive import read_head
-    from airgap.errors import UntrustedError
-    from airgap.policy import RECEIPT, policy_of_keys
-    from airgap.statement import Statement
-
-    store = _store_asked(root, key)
-    given = options.load_public_keys(key or [])
-    policy = policy_of_keys(given, "the key that you gave") if key else store.load()
-    with volumes.opened(bundle, also) as source:
-        statement = Statement.parse(read_head(source).statement)
-    said = receipt.check(receipt.read(path), statement, policy.keys_for(RECEIPT, clock()))
-    host = policy.owner(said.host)
-    verdicts.report_receipt(said, host.name if host else "")
-    if not said.passed:
-        raise UntrustedError(
-            f"that host refused '{said.title}'",
-            rule="receipt.failed",
-            hint="ask there for the refusal: airgap audit show",
-        )
-
-
-def _response(
-    response: Path | None,
-    attestation: Path | None,
-    audio: Path | None,
-    given: Mapping[str, object],
-    key: list[Path] | None,
-    root: Path | None,
-) -> None:
-    """A transcript, by the word of the host that made it."""
-    from airgap import places
-    from airgap.errors import UsageError
-    from airgap.verbs import responses
-
-    if response is None:
-        raise UsageError("--audio and --attestation belong to a transcript", hint="--response FILE")
-    if named := ", ".join(option for option, value in given.items() if value):
-        raise UsageError(
-            f"--response looks at a transcript, and {named} at a bundle",
-            hint=f"airgap verify --response {response}",
-        )
-    store, keys = _store_asked(root, key), options.load_public_keys(key or [])
-    responses.verify(response, attestation, audio, keys, places.isolated_root(root), store)
-
-
-def _store_asked(root: Path | None, key: list[Path] | None) -> TrustStore:
-    """This host's trust store. Raises UsageError for --key, where it is the system's."""
-    from airgap import places
-    from airgap.errors import UsageError
-    from airgap.trust import TrustStore as Store
-
-    store = Store.of_host(places.isolated_root(root))
-    if key and store.decides_alone:
-        raise UsageError(
-            f"{store.name} decides alone on this host, and --key is not asked",
-            hint="airgap verify BUNDLE, without --key",
-        )
-    return store
 
 
 def _check_base(
