@@ -23,7 +23,8 @@ def survey() -> None:
 
     \b
     Examples:
-      airgap survey > survey.sh          then, at the site: sh survey.sh > site.txt
+      airgap survey > survey.sh
+      sh survey.sh > site.txt
       airgap plan cpu-small --site site.txt
     """
     from bundler.site.page import SCRIPT

@@ -28,6 +28,12 @@ CHANGES_BUNDLES = ("sign", "repair", "paperwork")
 
 _NEW_TRUST = "cp -r root/trust new-trust; sed -i 's/^version: 1/version: 2/' new-trust/policy.yaml"
 _ROTATION = f"{_NEW_TRUST}; airgap trust rotate --make policy-2.rotation --from new-trust"
+_NEWER = (
+    "cp $PROFILES/demo.yaml .; "
+    "sed 's/^version: .*/version: 1.1.0/; s/^sequence: 1/sequence: 2/' "
+    "$PROFILES/demo.lock.yaml > demo.lock.yaml; airgap build ./demo.yaml --key alice"
+)
+_SURVEYED = "airgap survey > survey.sh; sh survey.sh > site.txt"
 
 BEFORE = {
     "airgap build demo --key alice": "rm -r demo-1.0.0",
@@ -71,12 +77,10 @@ BEFORE = {
     "airgap trust rotate policy-2.rotation": (
         f"{_ROTATION}; airgap sign policy-2.rotation --key alice"
     ),
-    "airgap rollback": (
-        "cp $PROFILES/demo.yaml .; "
-        "sed 's/^version: .*/version: 1.1.0/; s/^sequence: 1/sequence: 2/' "
-        "$PROFILES/demo.lock.yaml > demo.lock.yaml; airgap build ./demo.yaml --key alice; "
-        "airgap mount demo-1.1.0"
-    ),
+    "sh survey.sh > site.txt": "airgap survey > survey.sh",
+    "airgap plan cpu-small --site site.txt": _SURVEYED,
+    "airgap update /media/stick/demo-1.1.0": f"{_NEWER}; cp -r demo-1.1.0 media/stick",
+    "airgap rollback": f"{_NEWER}; airgap mount demo-1.1.0",
     "airgap rollback demo --to 3": "for _ in 2 3 4; do airgap mount demo-1.0.0; done",
     "airgap transcribe recordings --format srt --format json --out texts": (
         "mkdir recordings; cp call.wav recordings"
@@ -100,14 +104,27 @@ BEFORE = {
 """What a person has done before, where the machine as it is made does not have it."""
 
 ENDS = {
+    "airgap plan cpu-small --site site.txt": {0, 1},  # what is planned for may be another machine
     "airgap doctor --device cuda --compute-type float16 --json": {0, 1},  # with a GPU, without
 }
 """Exit codes other than 0."""
 
+_STORE = "needs a store of the site's: tests/isolated/site"
 _IMAGE = "needs a bundle with an image: tests/isolated/test_load.py"
 _LIBRARIES = "needs a bundle with more models: tests/speakers"
 
 NOT_HERE = {
+    "airgap push demo-1.0.0 s3://whisper-models/models": _STORE,
+    "airgap push demo-1.0.0 oci://registry.site:5000/speech/demo": _STORE,
+    "airgap pull s3://whisper-models/models/demo-1.0.0": _STORE,
+    "airgap pull oci://registry.site:5000/speech/demo:demo-1.0.0 --out /srv/bundles": _STORE,
+    "airgap runtime install": "needs a bundle with a runtime: tests/e2e/test_bootstrap.py",
+    "airgap update demo-1.1.0.tar.zst --service airgap.service": (
+        "needs systemd: tests/isolated/test_update.py"
+    ),
+    "airgap lock ./my-profile.yaml --runtime-only": (
+        "needs a package index: tests/connected/test_wheelhouse.py"
+    ),
     "airgap load": _IMAGE,
     "airgap load airgap-cpu --to podman": _IMAGE,
     "airgap load --to ./airgap-cpu.tar": _IMAGE,

@@ -73,7 +73,7 @@ def test_a_back_end_that_fails_leaves_no_transcript(speaking_site, jfk, tmp_path
         SCRIPTED_FAULT="fail",
     )
     assert said.code == 1
-    assert "warning: telling speakers apart by script failed (1 of 1)" in said.err
+    assert "warning: telling speakers apart by script failed (1 of 1; " in said.err
     assert said.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["airgap-run.json"]
 

@@ -78,7 +78,9 @@ def transcribed(tab: Any, *files: Path | dict[str, Any], cards: int = 1) -> Any:
         arg=cards,
         timeout=60_000,
     )
-    return tab.locator(".card").first
+    card = tab.locator(".card").first
+    print(card.inner_text())  # noqa: T201 - pytest shows it where a test fails
+    return card
 
 
 def asked_for(server: Any, path: str, **headers: str) -> tuple[int, Any, bytes]:
