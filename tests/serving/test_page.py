@@ -71,16 +71,15 @@ def refused(said: str) -> bool:
 
 
 def transcribed(tab: Any, *files: Path | dict[str, Any], cards: int = 1) -> Any:
-    """Choose files, and wait until the newest card has ended."""
+    """Choose files, as soon as a person could, and wait until the newest card has ended."""
+    tab.locator("#choose").wait_for()
     tab.locator("#files").set_input_files([*files])
     tab.wait_for_function(
         "count => document.querySelectorAll('.card:not([data-state=working])').length >= count",
         arg=cards,
         timeout=60_000,
     )
-    card = tab.locator(".card").first
-    print(card.inner_text())  # noqa: T201 - pytest shows it where a test fails
-    return card
+    return tab.locator(".card").first
 
 
 def asked_for(server: Any, path: str, **headers: str) -> tuple[int, Any, bytes]:
