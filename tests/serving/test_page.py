@@ -70,10 +70,15 @@ def refused(said: str) -> bool:
     return "Content Security Policy" in said or "Trusted" in said or "Uncaught" in said
 
 
-def transcribed(tab: Any, *files: Path | dict[str, Any], cards: int = 1) -> Any:
-    """Choose files, as soon as a person could, and wait until the newest card has ended."""
+def choose(tab: Any, *files: Path | dict[str, Any]) -> None:
+    """Choose files as soon as a person could: when the server has said what it is."""
     tab.locator("#choose").wait_for()
     tab.locator("#files").set_input_files([*files])
+
+
+def transcribed(tab: Any, *files: Path | dict[str, Any], cards: int = 1) -> Any:
+    """Choose files, and wait until the newest card has ended."""
+    choose(tab, *files)
     tab.wait_for_function(
         "count => document.querySelectorAll('.card:not([data-state=working])').length >= count",
         arg=cards,
@@ -568,13 +573,13 @@ def test_a_busy_server_is_asked_again(tab: Any, jfk: Path) -> None:
         lambda route: route.fulfill(status=429, headers={"Retry-After": "1"}, json=refusal),
         times=1,
     )
-    tab.locator("#files").set_input_files(jfk)
+    choose(tab, jfk)
     tab.get_by_text("The queue is full. Trying again…").wait_for()
     tab.locator(".card[data-state=done]").wait_for(timeout=60_000)
 
 
 def test_a_stopped_recording_is_left_alone(tab: Any, long_speech: Path) -> None:
-    tab.locator("#files").set_input_files(long_speech)
+    choose(tab, long_speech)
     tab.get_by_role("button", name=re.compile("^Stop: ")).click()
     card = tab.locator(".card")
     assert card.locator(".state").inner_text() == "Stopped."
