@@ -98,8 +98,8 @@ def test_sigkill_while_blobs_are_written(mounted, write, contents, unsound):
         swept = False
         while mount.poll() is None:
             staged = 0
-            with contextlib.suppress(FileNotFoundError):
-                staged = sum(entry.stat().st_size for entry in os.scandir(staging))
+            with contextlib.suppress(FileNotFoundError), os.scandir(staging) as entries:
+                staged = sum(entry.stat().st_size for entry in entries)
             swept = swept or staged < wanted or moment == 0  # what an earlier kill left is gone
             if swept and staged >= wanted:
                 mount.send_signal(signal.SIGKILL)
