@@ -7,7 +7,8 @@ be missing or damaged in silence: then nothing is accepted until a person starts
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from airgap import limits, strict_json
 from airgap.decision import Step, Tell, untold
 from airgap.digest import is_sha256
 from airgap.errors import OutdatedError, RefusedError, UntrustedError
-from airgap.files import read_bounded, share_folder, write_whole
+from airgap.files import alone, read_bounded, share_folder, write_whole
 from airgap.statement import Statement
 from airgap.strict_json import Fields, from_time, is_name, is_time
 
@@ -191,7 +192,8 @@ class AcceptedFile:
     def start(self) -> None:
         """Write an empty record, forgetting what was accepted."""
         share_folder(self.path.parent)
-        self._write(Accepted({}))
+        with alone(self._lock):
+            self._write(Accepted({}))
 
     def load(self) -> Accepted:
         """Read the record. Raises UntrustedError where it is missing or damaged."""
@@ -208,11 +210,24 @@ class AcceptedFile:
 
     def raise_to(self, statement: Statement, clock: datetime) -> None:
         """Remember, durably, that `statement` was mounted."""
-        self._write(self.load().raised(statement, clock))
+        with self.changing() as record:
+            self._write(record.raised(statement, clock))
 
     def forget_time(self) -> None:
         """Forget how late it has been here, and keep what was accepted."""
-        self._write(replace(self.load(), newest=None))
+        with self.changing() as record:
+            self._write(replace(record, newest=None))
+
+    @contextmanager
+    def changing(self) -> Iterator[Accepted]:
+        """The record, for a change that no other process's change can undo. Raises as `load`."""
+        self.load()  # a host without a record is told that, and gets no lock in its place
+        with alone(self._lock):
+            yield self.load()
+
+    @property
+    def _lock(self) -> Path:
+        return self.path.with_suffix(".lock")
 
     def _write(self, record: Accepted) -> None:
         """Whoever serves reads it, to tell what expired; its owner alone writes it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -65,6 +66,24 @@ def share_folder(path: Path) -> None:
     except FileExistsError:
         return
     path.chmod(0o755)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Until the block ends, other processes wait here for the same `lock`.
+
+    A file for its owner alone, beside what is to be changed: on one that others can open, they
+    could hold the lock for ever.
+    """
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise AirgapError(f"cannot write '{lock}': {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

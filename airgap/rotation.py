@@ -121,20 +121,20 @@ def apply(store: TrustStore, envelope: Envelope, now: datetime, tell: Tell = unt
         UntrustedError: the old policy or the new is not satisfied.
         OutdatedError: its version is not above the one in force.
     """
-    old = store.load()
-    old.judge(envelope, now, role=TRUST, tell=tell)
-    rotation = Rotation.parse(envelope.statement)
-    new = rotation.read_policy("the new policy")
-    if new.version <= old.version:
-        raise OutdatedError(
-            f"the rotation brings version {new.version} of the policy, and this host has version "
-            f"{old.version}",
-            rule="rotation.version",
-            hint="ask for the newest rotation; airgap trust list shows the version in force",
-        )
-    tell(Step("rotation.version", f"above {old.version}", str(new.version)))
-    new.judge(envelope, now, role=TRUST, tell=tell)
-    store.replace(rotation.policy, new)
+    with store.changing() as old:
+        old.judge(envelope, now, role=TRUST, tell=tell)
+        rotation = Rotation.parse(envelope.statement)
+        new = rotation.read_policy("the new policy")
+        if new.version <= old.version:
+            raise OutdatedError(
+                f"the rotation brings version {new.version} of the policy, and this host has "
+                f"version {old.version}",
+                rule="rotation.version",
+                hint="ask for the newest rotation; airgap trust list shows the version in force",
+            )
+        tell(Step("rotation.version", f"above {old.version}", str(new.version)))
+        new.judge(envelope, now, role=TRUST, tell=tell)
+        store.replace(rotation.policy, new)
     return store.load()
 
 

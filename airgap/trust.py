@@ -8,14 +8,15 @@ names; else the `trust` folder under the host's root.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from airgap import keys, limits, policy_file
 from airgap.errors import UntrustedError, UsageError
-from airgap.files import read_bounded, share_folder, write_whole
+from airgap.files import alone, read_bounded, share_folder, write_whole
 from airgap.keys import PublicKey
 from airgap.places import SYSTEM_TRUST
 from airgap.policy import Policy, Revocation, Signer, TrustedKey
@@ -55,11 +56,24 @@ class TrustStore:
 
     def create(self, threshold: int, bundles: tuple[str, ...]) -> None:
         """Start a trust store without signers. Raises UsageError where there is one."""
-        if self.policy_file.exists():
-            raise UsageError(f"there is a trust store in '{self.folder}'", hint="airgap trust list")
         share_folder(self.folder)
-        share_folder(self.folder / "keys")
-        self.save(Policy(self.name, threshold, bundles, {}))
+        with alone(self._lock):
+            if self.policy_file.exists():
+                there = f"there is a trust store in '{self.folder}'"
+                raise UsageError(there, hint="airgap trust list")
+            share_folder(self.folder / "keys")
+            self.save(Policy(self.name, threshold, bundles, {}))
+
+    @contextmanager
+    def changing(self) -> Iterator[Policy]:
+        """The policy, for a change that no other process's change can undo.
+
+        Two people at once would otherwise each write what they read and their own change: a
+        revocation could be lost. Raises as `load`.
+        """
+        self.policy_bytes()  # a host without a store is told that, and gets no lock in its place
+        with alone(self._lock):
+            yield self.load()
 
     def load(self) -> Policy:
         """Read the policy and every key that it names.
@@ -130,17 +144,10 @@ class TrustStore:
         """
         if not is_name(signer):
             raise UsageError(f"signer '{signer}': expected [a-z0-9][a-z0-9._-]{{0,63}}")
-        policy = self.load()
         by_id = {key.key_id: TrustedKey(key, roles, expires) for key in public}
-        for other in policy.signers.values():
-            if other.name != signer and (twice := other.keys.keys() & by_id.keys()):
-                raise UsageError(f"key {min(twice)[:16]} belongs to '{other.name}' already")
-        if revoked := policy.revoked.keys() & by_id.keys():
-            raise UsageError(f"key {min(revoked)[:16]} was revoked, and stays so")
-        algorithms = tuple(sorted({key.public.algorithm for key in by_id.values()}))
-        known = policy.signers.get(signer) or Signer(signer, algorithms, {})
-        grown = replace(known, keys={**known.keys, **by_id}, bundles=bundles or known.bundles)
-        self.save(replace(policy, signers={**policy.signers, signer: grown}))
+        with self.changing() as policy:
+            grown = _grown(policy, signer, by_id, bundles)
+            self.save(replace(policy, signers={**policy.signers, signer: grown}))
         return grown
 
     def revoke(self, key_id: str, reason: str, now: datetime) -> tuple[str, str]:
@@ -155,24 +162,20 @@ class TrustStore:
             UsageError: no key, or more than one, has such an id; or it was revoked before, and
                 when and why stays.
         """
-        policy = self.load()
-        owners = _owners(policy)
-        found = [one for one in owners if one.startswith(key_id)]
-        if len(key_id) < 8 or len(found) != 1:  # noqa: PLR2004 - as short as file names have it
-            raise UsageError(
-                f"expected the first 8 or more digits of one key's id, found '{key_id}', which "
-                f"{len(found)} keys have",
-                hint="airgap trust list",
-            )
-        (whole,) = found
-        if earlier := policy.revoked.get(whole):
-            raise UsageError(
-                f"key {whole[:16]} was revoked on {earlier.since} already: {earlier.reason}",
-                hint="airgap trust list",
-            )
-        revoked = {**policy.revoked, whole: Revocation(to_time(now), reason)}
-        self.save(replace(policy, revoked=revoked))
-        return owners[whole], whole
+        with self.changing() as policy:
+            owner, whole = _owned_key(policy, key_id)
+            if earlier := policy.revoked.get(whole):
+                raise UsageError(
+                    f"key {whole[:16]} was revoked on {earlier.since} already: {earlier.reason}",
+                    hint="airgap trust list",
+                )
+            revoked = {**policy.revoked, whole: Revocation(to_time(now), reason)}
+            self.save(replace(policy, revoked=revoked))
+        return owner, whole
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / "lock"
 
     def _key_file(self, key_id: str) -> Path:
         return self.folder / "keys" / f"{key_id}.pub"
@@ -186,6 +189,32 @@ class TrustStore:
         return found[0] if [key.key_id for key in found] == [key_id] else None
 
 
-def _owners(policy: Policy) -> Mapping[str, str]:
-    """Signer's name by key id."""
-    return {key_id: one.name for one in policy.signers.values() for key_id in one.keys}
+def _grown(
+    policy: Policy, name: str, added: Mapping[str, TrustedKey], bundles: tuple[str, ...]
+) -> Signer:
+    """A signer with further keys. Raises UsageError for a key that is another's, or revoked."""
+    for other in policy.signers.values():
+        if other.name != name and (twice := other.keys.keys() & added.keys()):
+            raise UsageError(f"key {min(twice)[:16]} belongs to '{other.name}' already")
+    if revoked := policy.revoked.keys() & added.keys():
+        raise UsageError(f"key {min(revoked)[:16]} was revoked, and stays so")
+    algorithms = tuple(sorted({key.public.algorithm for key in added.values()}))
+    known = policy.signers.get(name) or Signer(name, algorithms, {})
+    return replace(known, keys={**known.keys, **added}, bundles=bundles or known.bundles)
+
+
+def _owned_key(policy: Policy, beginning: str) -> tuple[str, str]:
+    """The signer's name and the whole id of the one key whose id begins so. Raises UsageError."""
+    found = [
+        (one.name, key_id)
+        for one in policy.signers.values()
+        for key_id in one.keys
+        if key_id.startswith(beginning)
+    ]
+    if len(beginning) < 8 or len(found) != 1:  # noqa: PLR2004 - as short as file names have it
+        raise UsageError(
+            f"expected the first 8 or more digits of one key's id, found '{beginning}', which "
+            f"{len(found)} keys have",
+            hint="airgap trust list",
+        )
+    return found[0]

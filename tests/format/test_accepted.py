@@ -1,5 +1,6 @@
 """What a host remembers: an old bundle, signed and all, does not come back."""
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -138,7 +139,19 @@ def test_the_record_on_disk(record, statement):
     assert record.load() == Accepted({})
     record.raise_to(statement, NOW)
     assert record.load() == Accepted({}).raised(statement, NOW)
-    assert [path.name for path in record.path.parent.iterdir()] == ["accepted.json"]
+    names = sorted(path.name for path in record.path.parent.iterdir())
+    assert names == ["accepted.json", "accepted.lock"]
+
+
+def test_a_mount_that_is_remembered_while_the_time_is_forgotten(record, statement):
+    second = threading.Thread(target=record.raise_to, args=(statement, NOW))
+    with record.changing() as before:
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        assert before == record.load()
+    second.join()
+    assert statement.name in record.load().bundles
 
 
 def test_a_missing_record(tmp_path):

@@ -3,6 +3,9 @@
 import base64
 import os
 import shutil
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -284,3 +287,36 @@ def test_one_key_in_two_encodings_is_one_key(alice):
     assert keys.load_public_keys(other.encode(), "x") == (alice.public[1],)
     with pytest.raises(UsageError, match="'x' holds one key twice"):
         keys.load_public_keys((pem + other).encode(), "x")
+
+
+@pytest.mark.parametrize("person", ["bob", "mallory"])
+def test_two_changes_at_once_are_both_kept(filled, alice, bob, mallory, person):
+    """A key is revoked, or added, while another change is being made: it waits for that."""
+    changes = {
+        "bob": lambda: filled.revoke(bob.public[0].key_id, "stolen", datetime.now(UTC)),
+        "mallory": lambda: filled.add("mallory", mallory.public, roles=ROLES),
+    }
+    second = threading.Thread(target=changes[person])
+    with filled.changing() as policy:
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        filled.save(replace(policy, threshold=1))
+    second.join()
+    after = filled.load()
+    assert after.threshold == 1
+    assert (bob.public[0].key_id in after.revoked) == (person == "bob")
+    assert ("mallory" in after.signers) == (person == "mallory")
+
+
+def test_a_second_store_is_not_started_in_one(filled):
+    before = snapshot(filled.folder)
+    with pytest.raises(UsageError, match="there is a trust store"):
+        filled.create(1, ("*",))
+    assert snapshot(filled.folder) == before
+
+
+def test_no_lock_is_left_where_there_is_no_store(tmp_path, alice):
+    with pytest.raises(UntrustedError, match="no trust store"):
+        TrustStore(tmp_path / "none").add("alice", alice.public, roles=ROLES)
+    assert not list(tmp_path.iterdir())
