@@ -164,9 +164,20 @@ def refusal_recorded(root: Path, action: str, subject: str) -> Iterator[None]:
     try:
         yield
     except RefusedError as error:
-        if TrustStore.of_host(root).policy_file.exists():
-            _record_refusal(root, action, subject, error)
+        record_refusal(root, action, subject, error)
         raise
+
+
+def record_refusal(root: Path, action: str, subject: str, error: RefusedError) -> None:
+    """Put a refusal into the audit log, or say that it is not there; no log without a host."""
+    if not TrustStore.of_host(root).policy_file.exists():
+        return
+    try:
+        AuditLog.of(root).append(
+            "refusal", action=action, rule=error.rule, bundle=subject, found=error.message
+        )
+    except AirgapError as unwritten:
+        console.warn(f"the refusal is not in the audit log: {unwritten.message}")
 
 
 def record_change(root: Path, done: str, event: Event, **facts: Fact) -> None:
@@ -187,12 +198,3 @@ def record_change(root: Path, done: str, event: Event, **facts: Fact) -> None:
         raise AirgapError(
             f"{done}; but that is not in the audit log: {error.message}", hint=error.hint
         ) from error
-
-
-def _record_refusal(root: Path, action: str, subject: str, error: RefusedError) -> None:
-    try:
-        AuditLog.of(root).append(
-            "refusal", action=action, rule=error.rule, bundle=subject, found=error.message
-        )
-    except AirgapError as unwritten:
-        console.warn(f"the refusal is not in the audit log: {unwritten.message}")

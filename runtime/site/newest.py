@@ -16,7 +16,7 @@ from airgap import volume_names
 from airgap.accepted import NO_OVERRIDES, clock
 from airgap.console import console
 from airgap.errors import AirgapError, RefusedError, UsageError
-from airgap.evidence import Decision
+from airgap.evidence import Decision, record_refusal
 from airgap.statement import Statement
 from airgap.transfer import Patience
 from runtime import generation
@@ -83,6 +83,7 @@ def newest(bucket: Bucket, root: Path, name: str | None) -> Candidate:
         except RefusedError as error:
             refused.append(error)
             if error.rule != "sequence.older":  # those are what a bucket is full of
+                record_refusal(root, "verify", str(address), error)
                 console.warn(f"passed over '{address}': {error.message}")
             continue
         if name in {None, statement.name}:

@@ -12,6 +12,9 @@ import io
 import json
 import random
 import stat
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -287,3 +290,42 @@ def mounted(host: Host, bundle: Path) -> Host:
     said = host.airgap("mount", bundle)
     assert said.code == 0, said.err
     return host
+
+
+DIES = textwrap.dedent("""
+    import os, subprocess, sys
+    from airgap import cli
+    left = int(sys.argv.pop(1))
+    def counted(call):
+        def dying(*given, **more):
+            global left
+            left -= 1
+            if left == 0:
+                os._exit(9)
+            return call(*given, **more)
+        return dying
+    for name in ("mkdir", "rename", "replace", "link", "symlink", "unlink", "fsync", "sync"):
+        setattr(os, name, counted(getattr(os, name)))
+    subprocess.run = counted(subprocess.run)
+    code = cli.run(sys.argv[1:])
+    print(left, file=sys.stderr)
+    sys.exit(code)
+""")
+
+
+@pytest.fixture
+def dying_at() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command, in a process that dies with exit code 9 instead of its n-th step.
+
+    A step is a change to the disk, or a program that is started.
+    """
+
+    def dying_at(step: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", DIES, str(step), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return dying_at

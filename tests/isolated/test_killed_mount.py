@@ -9,48 +9,18 @@ import random
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 
 import pytest
 
 pytestmark = pytest.mark.heavy
 
-DIES = textwrap.dedent("""
-    import os, sys
-    from airgap import cli
-    left = int(sys.argv.pop(1))
-    def counted(call):
-        def dying(*given, **more):
-            global left
-            left -= 1
-            if left == 0:
-                os._exit(9)
-            return call(*given, **more)
-        return dying
-    for name in ("mkdir", "rename", "replace", "link", "symlink", "unlink", "fsync"):
-        setattr(os, name, counted(getattr(os, name)))
-    code = cli.run(sys.argv[1:])
-    print(left, file=sys.stderr)
-    sys.exit(code)
-""")
-
-
-def dying_at(call, *arguments):
-    """The command, in a process that ends without a word at the n-th change to the disk."""
-    return subprocess.run(
-        [sys.executable, "-c", DIES, str(call), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
 
 def versions(host):
     return {one["name"]: one["version"] for one in host.airgap("list", "--json").document["mounts"]}
 
 
-def test_death_at_every_change_to_the_disk(mounted, write, contents, unsound):
+def test_death_at_every_change_to_the_disk(mounted, write, contents, unsound, dying_at):
     changed = {**contents, "README.txt": b"next\n", "samples/new.bin": b"new" * 2_000_000}
     newer = write("newer", contents=changed, version="1.1.0", sequence=8)
     deaths, switched = 0, False
@@ -71,7 +41,7 @@ def test_death_at_every_change_to_the_disk(mounted, write, contents, unsound):
     assert list((mounted.root / "state").glob(".*")) == [] or switched
 
 
-def test_first_mount_that_dies_leaves_nothing_mounted(host, bundle, unsound):
+def test_first_mount_that_dies_leaves_nothing_mounted(host, bundle, unsound, dying_at):
     for call in (1, 3, 9, 15, 20):
         assert dying_at(call, "mount", bundle).returncode == 9
         assert host.airgap("list").out == ""

@@ -315,40 +315,14 @@ def test_a_unit_that_does_not_run_is_named_before_anything_is_touched(
 # --- killed -------------------------------------------------------------------------------------
 
 
-DIES = textwrap.dedent("""
-    import os, sys
-    from airgap import cli
-    left = int(sys.argv.pop(1))
-    def counted(call):
-        def dying(*given, **more):
-            global left
-            left -= 1
-            if left == 0:
-                os._exit(9)
-            return call(*given, **more)
-        return dying
-    for name in ("mkdir", "rename", "replace", "link", "symlink", "unlink", "fsync", "sync"):
-        setattr(os, name, counted(getattr(os, name)))
-    import subprocess
-    subprocess.run = counted(subprocess.run)
-    code = cli.run(sys.argv[1:])
-    print(left, file=sys.stderr)
-    sys.exit(code)
-""")
-
-
-def test_killed_at_every_step_it_serves_the_one_or_the_other(first, bring, sample, unsound):
+def test_killed_at_every_step_it_serves_the_one_or_the_other(
+    first, bring, sample, unsound, dying_at
+):
     """Every change to the disk and every program that is started, in turn."""
     newer = bring(2)
-    command = [sys.executable, "-c", DIES]
     deaths, switched = 0, False
     for call in (*range(1, 40, 8), *range(40, 400, 4)):
-        done = subprocess.run(
-            [*command, str(call), "update", str(newer), "--sample", str(sample)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = dying_at(call, "update", newer, "--sample", sample)
         if done.returncode == 0:
             break
         assert done.returncode == 9, done.stderr

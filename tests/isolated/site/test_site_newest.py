@@ -31,6 +31,13 @@ def version(host: Any, name: str = "ward") -> str:
     return str(mounts[name]["version"])
 
 
+def refusals(host: Any) -> list[tuple[str, str]]:
+    """What was refused, by the audit log: the action, and the bundle."""
+    said = host.airgap("audit", "show", "--last", "50", "--json")
+    facts = [one["facts"] for one in said.document["events"] if one["event"] == "refusal"]
+    return [(one["action"], one["bundle"]) for one in facts]
+
+
 def pushed(host: Any, *bundles: Path) -> None:
     said = host.airgap("push", *bundles, MODELS)
     assert said.code == 0, said.err
@@ -75,6 +82,7 @@ def test_what_nobody_here_trusts_is_passed_over(
     with pytest.raises(UntrustedError):
         asked()
     assert host.airgap("list", "--json").document["mounts"] == []
+    assert refusals(host) == [("verify", f"{MODELS}/ward-9.0.0/forged.tar.zst")]
     pushed(host, write("sound", version="1.0.0"))
     assert asked() == "ward"
     assert "passed over" in host.speak()[1]
