@@ -155,13 +155,14 @@ def mounted(root: Path) -> list[str]:
         return [name for name in mounts.names() if _is_mounted(mounts, name)]
 
 
-def the_one(root: Path, name: str | None, asked_by: str = "--bundle") -> str:
+def the_one(root: Path, name: str | None, asked_by: str | None = "--bundle") -> str:
     """The name of a mounted bundle; of the only one, where none is given.
 
     Args:
         root: the host's.
         name: as the command line has it.
-        asked_by: what a name follows there, for the error's hint.
+        asked_by: what a name follows there, for the error's hint; None where a name that was not
+            meant would do harm.
 
     Raises:
         UsageError: nothing is mounted, or several bundles and none was named.
@@ -170,9 +171,10 @@ def the_one(root: Path, name: str | None, asked_by: str = "--bundle") -> str:
     chosen = [found for found in names if name in (None, found)]
     if len(chosen) != 1:
         wanted = f"'{name}'" if name else "one bundle"
+        right = f"{asked_by} {min(names, default='')}" if asked_by else "airgap list"
         raise UsageError(
             f"expected {wanted} mounted in '{root}', found: {', '.join(names) or 'none'}",
-            hint=f"{asked_by} {names[0]}" if names else "airgap mount BUNDLE",
+            hint=right if names else "airgap mount BUNDLE",
         )
     return chosen[0]
 

@@ -40,7 +40,7 @@ def unmount(
     from runtime import unmount as unmounting
 
     place = places.isolated_root(root)
-    bundle = generation.the_one(place, name, "airgap unmount")
+    bundle = generation.the_one(place, name, asked_by=None)
     if not yes:
         typer.confirm(
             f"'{bundle}' can then be neither served nor rolled back. Unmount?", abort=True
