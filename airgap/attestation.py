@@ -39,6 +39,9 @@ JSON_FORM: Final = "rfc8785"
 BYTES_FORM: Final = "bytes"
 """How a transcript was hashed: as the canonical form of its JSON values, or byte for byte."""
 
+AUTHORITY: Final = "who handed it to you"
+"""Who could change a transcript after it was signed."""
+
 ATTESTATION_FILE: Final = 64 * limits.KIB
 RESPONSE_FILE: Final = 64 * limits.MIB
 """A transcript: a day of speech in JSON with every word timed. It is parsed before the signature
@@ -226,6 +229,7 @@ def require_fits(said: Attestation, found: Transcribed, audio: str | None, what:
         raise DamagedError(
             f"'{what}' is not what that host signed; these do not fit: {'; '.join(defects)}",
             rule="attestation.transcript" if differing else "attestation.audio",
+            authority=AUTHORITY,
             hint="someone changed it after it was signed, or gave another recording with it; ask "
             "for the file as it came from the host",
         )

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from airgap import __version__, introduction
 from airgap.console import console
-from airgap.errors import AirgapError, UsageError
+from airgap.errors import AirgapError, UsageError, next_after
 from airgap.verbs import audit, inspect, keygen, repair, sign, trust, verify
 
 COMMANDS = "airgap.commands"
@@ -125,8 +125,7 @@ def run(arguments: list[str]) -> int:
         code = app(arguments or _unasked(), standalone_mode=False)
         sys.stdout.flush()
     except AirgapError as error:
-        console.fail(error)
-        return error.exit_code
+        return _told(error)
     except OSError as error:
         return _broken_pipe() if error.errno == errno.EPIPE else _failed(error)
     except KeyboardInterrupt:
@@ -179,12 +178,20 @@ def _load_sides() -> None:
         register(app)
 
 
+def _told(error: AirgapError) -> int:
+    """Say an error, and return its exit code: it stands also where nobody reads any more."""
+    try:
+        console.fail(error)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _broken_pipe()
+    return error.exit_code
+
+
 def _failed(error: OSError) -> int:
     """An error of the operating system that no module knew more about."""
     subject = f"'{error.filename}': " if error.filename else ""
-    hint = "free some space, then run it again" if error.errno == errno.ENOSPC else None
-    console.fail(AirgapError(f"{subject}{error.strerror or error}", hint=hint))
-    return AirgapError.exit_code
+    return _told(AirgapError(f"{subject}{error.strerror or error}", hint=next_after(error)))
 
 
 def _broken_pipe() -> int:
@@ -197,15 +204,14 @@ def _unexpected(error: Exception) -> int:
     """The command line's own errors are the parser's to word; anything else is our mistake."""
     if isinstance(error, typer.Abort):
         stopped = "stopped: a question was not answered with y; nothing was done"
-        console.fail(AirgapError(stopped, hint="answer y, or give --yes where nobody can be asked"))
-        return AirgapError.exit_code
+        hint = "answer y, or give --yes where nobody can be asked"
+        return _told(AirgapError(stopped, hint=hint))
     code = getattr(error, "exit_code", None)
     if isinstance(code, int):
         if callable(format_message := getattr(error, "format_message", None)):
             context = getattr(error, "ctx", None)
             hint = f"{context.command_path} --help" if context else "airgap --help"
-            console.fail(UsageError(format_message(), hint=hint))
+            _told(UsageError(format_message(), hint=hint))
         return code
     traceback.print_exc()
-    console.fail(AirgapError(f"{type(error).__name__}: {error}", hint="this is a bug of airgap's"))
-    return AirgapError.exit_code
+    return _told(AirgapError(f"{type(error).__name__}: {error}", hint="this is a bug of airgap's"))

@@ -7,6 +7,10 @@ border of the module that met them.
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Mapping
+from typing import Final
+
 from airgap.decision import Step
 
 
@@ -35,6 +39,20 @@ class UsageError(AirgapError):
     exit_code = 2
 
 
+_NEXT: Final[Mapping[int, str]] = {
+    errno.ENOSPC: "free some space, then run it again",
+    errno.EDQUOT: "free some of your space there, then run it again",
+    errno.EROFS: "name a folder that can be written",
+    errno.EEXIST: "a file lies where a folder is to be: name another",
+    errno.ENOTDIR: "a file lies where a folder is to be: name another",
+}
+
+
+def next_after(error: OSError) -> str | None:
+    """What to do where the operating system could not write; None where its word says it all."""
+    return _NEXT.get(error.errno or 0)
+
+
 class RefusedError(AirgapError):
     """The bundle, its signature, its age or its contents are not to be trusted. Exit code 3.
 
@@ -47,9 +65,12 @@ class RefusedError(AirgapError):
     exit_code = 3
     authority = "who built the bundle"
 
-    def __init__(self, message: str, *, rule: str, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, rule: str, hint: str | None = None, authority: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.rule = rule
+        self.authority = authority or self.authority
         self.decision: tuple[Step, ...] = ()
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from airgap.errors import AirgapError, UsageError
+from airgap.errors import AirgapError, UsageError, next_after
 
 LONGEST_NAME: Final = 255 - len("..XXXXXXXX.tmp")
 """Bytes of the name of a file that is written whole: that of its temporary file is longer, and
@@ -36,7 +36,7 @@ def written_whole(path: Path, *, mode: int | None = None) -> Iterator[IO[bytes]]
     try:
         descriptor = os.open(temporary, flags, 0o644 if mode is None else mode)
     except OSError as error:
-        raise AirgapError(f"cannot write '{path}': {error.strerror}") from error
+        raise _unwritten(path, error) from error
     try:
         with os.fdopen(descriptor, "w+b") as stream:
             if mode is not None:
@@ -47,7 +47,7 @@ def written_whole(path: Path, *, mode: int | None = None) -> Iterator[IO[bytes]]
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise AirgapError(f"cannot write '{path}': {error.strerror}") from error
+        raise _unwritten(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -78,7 +78,7 @@ def alone(lock: Path) -> Iterator[None]:
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise AirgapError(f"cannot write '{lock}': {error.strerror}") from error
+        raise _unwritten(lock, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -115,3 +115,7 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
     if len(content) > limit:
         raise UsageError(f"'{path}' is too large for {what}: more than {limit} bytes")
     return content
+
+
+def _unwritten(path: Path, error: OSError) -> AirgapError:
+    return AirgapError(f"cannot write '{path}': {error.strerror}", hint=next_after(error))

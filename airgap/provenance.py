@@ -145,6 +145,14 @@ class Provenance:
             "options": dict(self.options),
         }
 
+    def beside(self, audio: str) -> dict[str, Any]:
+        """The member `airgap` of a transcript in JSON.
+
+        Args:
+            audio: SHA-256 of the recording, hex.
+        """
+        return {**self.to_json(), "audio": {"sha256": audio}}
+
     def headers(self, audio: str) -> dict[str, str]:
         """The same in headers of HTTP.
 

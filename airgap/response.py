@@ -9,6 +9,7 @@ from typing import Any
 from airgap import jcs, strict_json
 from airgap.attestation import (
     ATTESTATION_FILE,
+    AUTHORITY,
     BYTES_FORM,
     EXTENSION,
     MEMBER,
@@ -71,12 +72,14 @@ class Response:
             raise DamagedError(
                 f"'{self.path}' was signed as JSON, and is none: {document}",
                 rule="attestation.transcript",
+                authority=AUTHORITY,
                 hint="ask for the file as it came from the host",
             ) from document
         if MEMBER in document and strict_json.compact(document[MEMBER]) != self.envelope.to_json():
             raise DamagedError(
                 f"'{self.path}' holds another '{MEMBER}' than the one that it was checked by",
                 rule="attestation.transcript",
+                authority=AUTHORITY,
                 hint="ask for the file as it came from the host; or, if it came with that: "
                 "airgap verify --response, without a file beside it",
             )
@@ -112,5 +115,6 @@ def _envelope(raw: bytes, path: Path) -> Envelope:
         raise UntrustedError(
             f"'{path}' holds no attestation: {error.message}",
             rule="attestation.form",
+            authority=AUTHORITY,
             hint="ask for the file as it came from the host",
         ) from error

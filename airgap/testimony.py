@@ -107,6 +107,7 @@ class Testimony(Generic[T]):
         return UntrustedError(
             f"this is no {self.wanted}: {why}",
             rule=f"{self.name}.{part}",
+            authority="who handed it to you, or who keeps this host's policy",
             hint="a host's key is enrolled with its fingerprint from paper: airgap trust add "
             f"host.pub --signer HOST --role {self.name} --fingerprint FPR",
         )

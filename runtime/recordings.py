@@ -58,9 +58,10 @@ def all_open(paths: Sequence[Path]) -> Iterator[list[BinaryIO | AirgapError]]:
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if len(paths) > most - _OTHERS:
+    if len(paths) > (room := max(0, most - _OTHERS)):
         raise UsageError(
-            f"{len(paths)} recordings are more than this process may have open: {most - _OTHERS}",
+            f"{len(paths)} recordings are more than this process may have open: {room} beside the "
+            f"{_OTHERS} files of its own",
             hint="take fewer at a time; or `ulimit -n` as root, or LimitNOFILE in a unit",
         )
     with ExitStack() as stack:

@@ -17,14 +17,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from airgap import strict_json
-from airgap.attestation import RESPONSE_FILE
-from airgap.errors import AirgapError, UsageError
+from airgap.attestation import EXTENSION, RESPONSE_FILE
+from airgap.errors import AirgapError, UsageError, next_after
 from airgap.files import LONGEST_NAME, read_bounded, sync_folder, write_whole
 from airgap.provenance import Provenance, Work
 from airgap.strict_json import Fields
 from runtime.batch.record import NAME, RECORD_FILE, Record, Text
 
 JOURNAL: Final = ".airgap-run.journal"
+
+
+class JournalError(AirgapError):
+    """The journal cannot be written, so no text of its folder can be."""
 
 
 class Ledger:
@@ -50,7 +54,9 @@ class Ledger:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = _locked(folder / JOURNAL)
         except OSError as error:
-            raise AirgapError(f"cannot write into '{folder}': {error.strerror}") from error
+            raise AirgapError(
+                f"cannot write into '{folder}': {error.strerror}", hint=next_after(error)
+            ) from error
         try:
             ledger = cls(folder, descriptor)
             ledger._replay()
@@ -88,7 +94,7 @@ class Ledger:
         Raises:
             UsageError: one is there and no run wrote it, a person has changed it since, it is of
                 another recording, or its name would be too long.
-            AirgapError: that cannot be written down.
+            JournalError: that cannot be written down.
         """
         with self._turn:
             for name in names:
@@ -96,8 +102,19 @@ class Ledger:
             self._append({"begin": list(names)})
             self._begun.update(names)
 
+    def unsign(self, name: str) -> None:
+        """Remove the signature over a text that is about to be written anew.
+
+        Beside other words it would accuse whoever reads them of having changed them.
+        """
+        with self._turn:
+            text = self._record.texts.get(name)
+        signature = f"{name}{EXTENSION}"
+        if text is not None and text.attestation == signature:
+            (self.folder / signature).unlink(missing_ok=True)
+
     def add(self, text: Text, provenance: Provenance) -> None:
-        """Note that a text has been written. Raises AirgapError where that cannot be."""
+        """Note that a text has been written. Raises JournalError where that cannot be."""
         with self._turn:
             if text.made_by not in self._record.made_by:
                 self._append({"made_by": provenance.to_json()})
@@ -148,8 +165,9 @@ class Ledger:
                 content = content[os.write(self._journal, content) :]
             os.fsync(self._journal)
         except OSError as error:
-            raise AirgapError(
-                f"cannot write '{self.folder / JOURNAL}': {error.strerror}"
+            raise JournalError(
+                f"cannot write '{self.folder / JOURNAL}': {error.strerror}",
+                hint=next_after(error),
             ) from error
 
     def _replay(self) -> None:

@@ -5,27 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from airgap import attestation, jcs
 from airgap.attestation import EXTENSION, Transcribed
-from airgap.console import console, one_line
+from airgap.console import one_line
 from airgap.errors import AirgapError
 from airgap.files import write_whole
 from airgap.host_key import HostKey
 from airgap.provenance import Work
 from airgap.strict_json import JsonError, to_time
 from runtime.batch.gathering import Item
-from runtime.batch.ledger import Ledger
+from runtime.batch.ledger import JournalError, Ledger
 from runtime.batch.pace import Share
 from runtime.batch.record import Text
 from runtime.engine import audio
 from runtime.engine.formats import FORMATS
 from runtime.engine.transcript import Transcript
-from runtime.recordings import sha256_of
+from runtime.listening import Recording
 from runtime.transcriber import Transcriber
 
 _JSON: Final = frozenset({"json", "diarized_json"})
@@ -120,16 +120,17 @@ def texts_of(one: Opened, desk: Desk, share: Share) -> Outcome:
     item, ledger = one.item, desk.ledgers[one.item.place]
     names = desk.order.names(item)
     signatures = [f"{name}{EXTENSION}" for name in names if desk.order.key]
-    before = _state(one.stream)
     try:
-        digest = sha256_of(one.stream, str(item.recording))
-        ledger.begin([*names, *signatures], item.relative(), digest)
-        transcript, damaged = _transcribed(one, desk, share, before)
+        recording = Recording.hashed(item.recording, one.stream)
+        ledger.begin([*names, *signatures], item.relative(), recording.sha256)
+        transcript, damaged = recording.transcribed(desk.transcriber, share.heard)
+    except JournalError:  # nor could any other text be written
+        raise
     except AirgapError as error:
         return failed(item, error, desk.ledgers)
     finally:
         share.finish()
-    heard = _Heard(item, digest, transcript, damaged)
+    heard = _Heard(item, recording.sha256, transcript, damaged)
     for name, form in zip(names, desk.order.formats, strict=True):
         ledger.add(_write(heard, desk, name, form), desk.transcriber.provenance)
     return Outcome(item, tuple(item.folder / name for name in names))
@@ -142,37 +143,11 @@ def failed(item: Item, error: AirgapError, ledgers: Mapping[Path, Ledger]) -> Ou
     return Outcome(item, failure=error)
 
 
-def _transcribed(
-    one: Opened, desk: Desk, share: Share, before: tuple[int, int, int]
-) -> tuple[Transcript, int]:
-    """The transcript, and how many packets did not decode. Raises AirgapError.
-
-    What was hashed must be what is heard: a recording that has another state than `before` that
-    is refused.
-    """
-    path = one.item.recording
-    one.stream.seek(0)
-    recording = audio.decode(one.stream, str(path))
-    if _state(one.stream) != before:
-        raise AirgapError(
-            f"'{path}' was changed while it was read", hint="run it again when it is complete"
-        )
-    if damage := recording.damage(str(path)):
-        console.warn(damage)
-    transcript = desk.transcriber.transcribe(recording.samples, share.heard)
-    return replace(transcript, recording=path.stem), recording.damaged_packets
-
-
-def _state(stream: BinaryIO) -> tuple[int, int, int]:
-    """What changes whenever somebody writes into the file."""
-    found = os.fstat(stream.fileno())
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
 def _write(heard: _Heard, desk: Desk, name: str, form: str) -> Text:
     """One text, whole, and the signature over it, where that was asked for."""
     content = FORMATS[form].render(heard.transcript).encode()
     signed = _signed(content, form, heard, desk)
+    desk.ledgers[heard.item.place].unsign(name)
     write_whole(heard.item.folder / name, content)
     if signed:
         write_whole(heard.item.folder / f"{name}{EXTENSION}", signed)

@@ -107,7 +107,7 @@ def as_json(transcript: Transcript) -> str:
     }
     if transcript.turns is not None:
         document["turns"] = [asdict(turn) for turn in transcript.turns]
-    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    return _in_json(transcript, document)
 
 
 def rttm(transcript: Transcript) -> str:
@@ -117,7 +117,7 @@ def rttm(transcript: Transcript) -> str:
 
 def diarized_json(transcript: Transcript) -> str:
     """OpenAI's `diarized_json`."""
-    return json.dumps(diarized(transcript), ensure_ascii=False, indent=2) + "\n"
+    return _in_json(transcript, diarized(transcript))
 
 
 def diarized(transcript: Transcript) -> dict[str, Any]:
@@ -159,6 +159,13 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     }
 )
 """Every format by its name on the command line."""
+
+
+def _in_json(transcript: Transcript, document: dict[str, Any]) -> str:
+    """A file, with the member `airgap` of the server's answers where it is known."""
+    if transcript.origin is not None:
+        document["airgap"] = transcript.origin
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
 def _asked_for(transcript: Transcript, name: str) -> tuple[Turn, ...]:

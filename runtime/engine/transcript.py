@@ -6,6 +6,7 @@ engine counts in, are neither JSON nor cheap to keep.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +119,7 @@ class Transcript:
         segments: what was said, in order; empty where nobody spoke.
         turns: who spoke when, by start; None where nobody asked, empty where nobody was heard.
         recording: what the recording is called, for formats that name it (RTTM).
+        origin: where all of it comes from, for formats in JSON; None where nobody says.
     """
 
     model: str
@@ -128,6 +130,7 @@ class Transcript:
     segments: tuple[Segment, ...]
     turns: tuple[Turn, ...] | None = None
     recording: str = "recording"
+    origin: Mapping[str, Any] | None = None
 
     @property
     def text(self) -> str:

@@ -37,7 +37,7 @@ class Witness:
     @property
     def member(self) -> dict[str, Any]:
         """The object `airgap` of a JSON answer."""
-        return {**self.provenance.to_json(), "audio": {"sha256": self.audio}}
+        return self.provenance.beside(self.audio)
 
     def signed(self, document: Mapping[str, Any], form: str) -> dict[str, Any]:
         """A JSON document with its attestation inside, where this host signs.

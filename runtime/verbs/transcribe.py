@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from airgap.console import console, one_line
+from airgap.errors import next_after
 from airgap.verbs import options
 from runtime.engine.speakers.diarizer import SpeakerHints
 from runtime.verbs import handover, loading, speakers
@@ -177,10 +178,10 @@ def transcribe(
     place = places.isolated_root(root)
     handover.to_runtime(place, bundle)  # before standard input is read, which is read once
     items = _gathered(recordings or [], from_file, out)
-    alone = out is None and from_file is None and len(items) == 1 and items[0].named
-    if alone:
-        _refuse_more_than_one_text(formats, attest=attest)
-    else:
+    # Standard output holds one text, and nothing beside it.
+    shown = len(formats) == 1 and not attest and out is None and from_file is None
+    alone = shown and len(items) == 1 and items[0].named
+    if not alone:
         _refuse_mounts(items, place)
         _check_places(items, out, [FORMATS[name].extension for name in formats], attest=attest)
     options.require("faster_whisper", "cpu", "airgap transcribe")
@@ -238,16 +239,6 @@ def _gathered(named: list[Path], from_file: str | None, out: Path | None) -> lis
     return gathering.gather(named, out)
 
 
-def _refuse_more_than_one_text(formats: Sequence[str], *, attest: bool) -> None:
-    """Standard output holds one text, and nothing beside it. Raises UsageError."""
-    from airgap.errors import UsageError
-
-    if len(formats) > 1:
-        raise UsageError(f"{' and '.join(formats)} need files to go to", hint="--out FOLDER")
-    if attest:
-        raise UsageError("--attest needs a file, beside which it signs", hint="--out FOLDER")
-
-
 def _refuse_mounts(items: Sequence[Item], root: Path) -> None:
     """What is mounted carries recordings to try it with, and takes no texts. Raises UsageError."""
     from airgap import places
@@ -276,7 +267,9 @@ def _check_places(
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AirgapError(f"cannot write into '{out}': {error.strerror}") from error
+        raise AirgapError(
+            f"cannot write into '{out}': {error.strerror}", hint=next_after(error)
+        ) from error
 
 
 def _host_key(root: Path) -> HostKey:
@@ -343,24 +336,18 @@ def _run(
 
 def _print_one(transcriber: Transcriber, item: Item, stream: BinaryIO, output_format: str) -> None:
     """One recording on stdout."""
-    from dataclasses import replace
-
-    from runtime.engine.audio import decode
+    from runtime.batch.pace import Pace, Share
+    from runtime.batch.texts import Opened
     from runtime.engine.formats import FORMATS
+    from runtime.listening import Recording
 
-    recording = decode(stream, str(item.recording))
-    if damage := recording.damage(str(item.recording)):
-        console.warn(damage)
-    heard = 0.0
-    with console.progress(item.recording.name, round(recording.duration), unit="seconds") as bar:
-
-        def advance(seconds: float) -> None:
-            nonlocal heard
-            bar.advance(round(seconds) - round(heard))
-            heard = seconds
-
-        transcript = transcriber.transcribe(recording.samples, advance)
-    _print(FORMATS[output_format].render(replace(transcript, recording=item.stem)))
+    seconds = Opened.of(item, stream).seconds
+    with console.progress(item.recording.name, round(seconds), unit="seconds") as bar:
+        share = Share(Pace(seconds, 0, bar), seconds)
+        recording = Recording.hashed(item.recording, stream)
+        transcript, _damaged = recording.transcribed(transcriber, share.heard)
+        share.finish()
+    _print(FORMATS[output_format].render(transcript))
 
 
 def _print(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -56,6 +57,30 @@ def test_json_has_segments_and_words(demo_host, jfk):
     words = [word for segment in document["segments"] for word in segment["words"]]
     assert [word["word"].strip(" ,.") for word in words[-2:]] == ["your", "country"]
     assert all(word["start"] <= word["end"] for word in words)
+    origin = document["airgap"]
+    assert origin["audio"] == {"sha256": hashlib.sha256(jfk.read_bytes()).hexdigest()}
+    (mount,) = demo_host.airgap("list", "--json").document["mounts"]
+    assert origin["bundle"]["name"] == mount["name"]
+    assert origin["bundle"]["statement"] == mount["approval_code"].replace(" ", "")
+    assert [len(one["commit"]) for one in origin["models"]] == [40]
+    assert origin["options"]["word_timestamps"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        (("-f", "srt", "-f", "vtt"), {"m.srt", "m.vtt"}),
+        (("--attest",), {"m.txt", "m.txt.attestation.json"}),
+    ],
+)
+def test_what_standard_output_cannot_hold_lies_beside_the_recording(
+    demo_host, jfk, tmp_path, options, texts
+):
+    shutil.copyfile(jfk, tmp_path / "m.wav")
+    said = demo_host.airgap("transcribe", tmp_path / "m.wav", *options)
+    assert said.code == 0, said.err
+    assert said.out == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"m.wav", "airgap-run.json", *texts}
 
 
 def test_vtt_of_several_files_lies_whole_in_a_folder(demo_host, jfk, tmp_path):
@@ -179,8 +204,6 @@ def test_staying_in_the_network_is_warned_of(demo_host, jfk):
         (["JFK", "--bundle", "ward"], "expected 'ward' mounted in ", "--bundle demo"),
         (["JFK", "--model", "large"], "expected 'large' of the role asr in", "--model tiny.en"),
         (["JFK", "--format", "docx"], "docx", "airgap transcribe --help"),
-        (["JFK", "-f", "srt", "-f", "vtt"], "srt and vtt need files to go to", "--out FOLDER"),
-        (["JFK", "--attest"], "--attest needs a file, beside which it signs", "--out FOLDER"),
         (["*.none"], "no file fits the pattern '*.none'", "`**` stands for folders"),
         (["--from-file", "missing"], "cannot read 'missing' as a list of recordings: ", None),
     ],
@@ -215,7 +238,10 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_model_is_loaded(
     (tmp_path / "file").write_text("")
     said = demo_host.airgap("transcribe", jfk, "--out", tmp_path / "file")
     assert said.code == 1
-    assert said.err == f"error: cannot write into '{tmp_path / 'file'}': File exists\n"
+    assert said.err.splitlines() == [
+        f"error: cannot write into '{tmp_path / 'file'}': File exists",
+        "  next: a file lies where a folder is to be: name another",
+    ]
 
 
 def test_a_host_with_nothing_mounted_names_the_next_step(fresh_place, jfk):

@@ -1,8 +1,10 @@
 """The record of a run: whose each file is, what need not be done again, also after a crash."""
 
 import hashlib
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from airgap.errors import AirgapError, UsageError
 from airgap.provenance import Provenance, UsedModel
-from runtime.batch.ledger import JOURNAL, Ledger
+from runtime.batch.ledger import JOURNAL, JournalError, Ledger
 from runtime.batch.record import NAME, Record, Text
 
 MODEL = UsedModel("tiny.en", "asr", "Systran/faster-whisper-tiny.en", "c" * 40)
@@ -149,6 +151,32 @@ def test_a_lost_attestation_is_made_again(tmp_path):
     assert done(tmp_path, attested=True)
     with Ledger.opened(tmp_path) as ledger:
         ledger.begin(["a.txt", "a.txt.attestation.json"], "../a.wav", AUDIO)
+
+
+def test_a_signature_goes_before_its_text_is_written_anew(tmp_path):
+    """Beside other words it would say that somebody had changed them."""
+    with Ledger.opened(tmp_path) as ledger:
+        for name in ("a.txt", "b.txt"):
+            write(ledger, name, attestation=f"{name}.attestation.json")
+            (tmp_path / f"{name}.attestation.json").write_text("{}")
+        write(ledger, "c.txt", attestation="notes.txt")  # as in a record that somebody made up
+        (tmp_path / "notes.txt").write_text("mine\n")
+        for name in ("a.txt", "c.txt", "unknown.txt"):
+            ledger.unsign(name)
+    assert names(tmp_path) == [
+        *("a.txt", NAME, "b.txt", "b.txt.attestation.json", "c.txt", "notes.txt"),
+    ]
+    assert not done(tmp_path, attested=True)
+    with Ledger.opened(tmp_path) as ledger:
+        ledger.begin(["a.txt", "a.txt.attestation.json"], "../a.wav", AUDIO)
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run(folder):
+    with Ledger.opened(folder) as ledger, Path("/dev/full").open("wb") as full:
+        os.dup2(full.fileno(), ledger._journal)
+        with pytest.raises(JournalError, match="No space left on device") as refused:
+            ledger.begin(["b.txt"], "../b.wav", AUDIO)
+        assert refused.value.hint == "free some space, then run it again"
 
 
 def test_nothing_of_a_persons_is_written_over(folder):
