@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,3 +172,24 @@ def test_documents_are_ascii_and_end_in_a_newline(demo_host):
     assert said.out.isascii()
     assert said.out.endswith("}\n")
     assert json.loads(said.out)["schema"] == "airgap/list/v1"
+
+
+def test_an_exit_code_stands_where_nobody_reads_the_document(tmp_path):
+    """As in `airgap verify BUNDLE --json | head -0`: a refusal is one all the same."""
+    (tmp_path / "other.tar.zst").write_bytes(bytes(100_000))
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "airgap", "verify", "other.tar.zst", "--json", "--root", "root"],
+            cwd=tmp_path,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
