@@ -4,7 +4,8 @@ A ```console block below the comment `<!-- runs -->` is run, and what its comman
 is compared with what the page shows; below `<!-- runs: all output -->`, stderr is compared as well.
 `<!-- runs`, commands on lines of their own, `-->` runs something that the page does not show. The
 blocks of a page share one shell, which starts in an empty home. `…` stands for anything within a
-line, or alone on a line for any lines. A command that fails is followed by `echo $?`.
+line, or alone on a line for any lines. A command that fails is followed by `echo $?`. Commands that
+cannot be run here stand below `<!-- not run: why -->`.
 """
 
 from __future__ import annotations
@@ -299,6 +300,39 @@ def test_verbs_and_options_exist(page: Path, verbs: Any) -> None:
             given = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
             wrong += [f"airgap {line}: no option '{option}'" for option in given - known]
     assert wrong == []
+
+
+PROGRAMS = (
+    "airgap|apt|apt-get|buildah|curl|docker|eval|export|git|hf|jq|kubectl|make|minisign|mount|"
+    "openssl|pip|podman|python|sha256sum|skopeo|sudo|systemctl|tar|zstd"
+)
+
+
+def unexplained(page: str) -> list[str]:
+    """Blocks of commands that neither run nor say why not: the number and text of the first line."""
+    lines = ["", *without_examples(page).splitlines()]
+    fences = [number for number, line in enumerate(lines) if line.startswith("```")]
+    return [
+        f"line {start}: {lines[start + 1]}"
+        for start, end in zip(fences[::2], fences[1::2], strict=True)
+        if any(re.match(rf"(\$ )?({PROGRAMS}) ", line) for line in lines[start:end])
+        and not re.fullmatch(r"<!-- (runs(: all output)?|not run: .+) -->", lines[start - 1])
+    ]
+
+
+@PAGE
+def test_commands_that_do_not_run_say_why(page: Path) -> None:
+    assert unexplained(page.read_text()) == []
+    for reason in re.findall(r"^<!-- not run: (.+) -->$", page.read_text(), re.MULTILINE):
+        for path in re.findall(r"(?:tests|docs)/[\w/.]+", reason):
+            assert (ROOT / path.rstrip(".")).exists(), reason
+
+
+def test_a_block_without_a_reason_is_found() -> None:
+    assert unexplained(block("$ airgap list", marker="")) == ["line 4: $ airgap list"]
+    assert unexplained(block("$ airgap list", marker="<!-- not run: -->")) != []
+    assert unexplained(block("$ airgap list", marker="<!-- not run: no host -->")) == []
+    assert unexplained(block("$ airgap list")) == []
 
 
 @PAGE

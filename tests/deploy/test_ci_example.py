@@ -15,6 +15,7 @@ import yaml
 
 from airgap import places
 from bundler.profile import SHIPPED
+from bundler.wheelhouse.own import FILE, own_wheel
 
 WORKFLOW = Path(__file__).parent.parent.parent / "deploy/ci/github-actions.yml"
 
@@ -38,6 +39,9 @@ def test_the_steps_build_and_verify_a_bundle(
     (clone / "profiles").mkdir(parents=True)
     for end in ("yaml", "lock.yaml"):
         (clone / f"profiles/ward.{end}").write_text((SHIPPED / f"demo.{end}").read_text())
+    (clone / "wheels").mkdir()
+    ours = own_wheel()
+    (clone / "wheels" / FILE).write_bytes(ours.content)
     office = fresh_place()
     office.keygen("ci")
     (clone / "keys").mkdir()
@@ -51,8 +55,9 @@ def test_the_steps_build_and_verify_a_bundle(
     }
     said = {}
     for step in workflow["jobs"]["bundle"]["steps"]:
-        if "run" in step and step["name"] != "Install":
+        if "run" in step:
             said[step["name"]] = run(step, clone, values, workflow["env"])
+    assert "Would install airgap-bundler-" in said["Install"]
     assert re.fullmatch(r"key=airgap-[\w.-]+\n", (clone / "output").read_text())
     assert "verified" in said["Verify"]
     assert not (clone / ".airgap/keys").exists()  # before anything is uploaded
@@ -67,6 +72,11 @@ def run(step: Any, clone: Path, values: Mapping[str, str], of_all: Mapping[str, 
         **{name: expanded(text, values) for name, text in given.items()},
         "AIRGAP_CACHE": str(places.download_cache()),  # as actions/cache would have filled it
         "GITHUB_OUTPUT": str(clone / "output"),
+        # The test's environment has everything, and no index: what the step names is looked at.
+        "PIP_DRY_RUN": "1",
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_INDEX": "1",
+        "PIP_FORCE_REINSTALL": "1",
         "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
     }
     done = subprocess.run(
