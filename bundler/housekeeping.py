@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ DAY: Final = 86_400
 def contents(cache: DownloadCache) -> list[Holding]:
     """What a cache holds; nothing is changed."""
     whole, partial = list(_whole(cache)), list(_partial(cache))
-    unused = min((path.stat().st_mtime for path in whole), default=0.0)
+    unused = min((one.st_mtime for one in _stats(whole)), default=0.0)
     since = datetime.fromtimestamp(unused, UTC).strftime("%Y-%m-%d")
     found = [
         _holding(cache, f"used since {since}", _sizes(whole), CHECKED),
@@ -68,11 +69,17 @@ def _unused(cache: DownloadCache, keep_days: int) -> list[Path]:
     """Files that nobody used in the last days."""
     before = time.time() - keep_days * DAY
     found = (*_whole(cache), *_partial(cache))
-    return [path for path in found if path.stat().st_mtime <= before]
+    return [path for path in found for one in _stats([path]) if one.st_mtime <= before]
 
 
 def _sizes(paths: Iterable[Path]) -> list[int]:
-    return [path.stat().st_size for path in paths]
+    return [one.st_size for one in _stats(paths)]
+
+
+def _stats(paths: Iterable[Path]) -> Iterator[os.stat_result]:
+    for path in paths:
+        with suppress(FileNotFoundError):  # a fetch has renamed it meanwhile
+            yield path.stat()
 
 
 def _cleared(cache: DownloadCache, sizes: list[int]) -> list[Holding]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from airgap import pack, places, tar
 from airgap.envelope import Envelope
@@ -28,6 +29,11 @@ from bundler.download_cache import DownloadCache
 from bundler.lock import Lock, read_lock
 from bundler.profile import read_profile
 from runtime import generation
+
+# On a loaded machine an example may take its time; under CI hypothesis sees to that by itself.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if not os.environ.get("CI"):
+    settings.load_profile("patient")
 
 PASSPHRASE = "correct horse battery staple"
 BASE_PROFILE = Path(__file__).parent / "data/profiles/base.yaml"

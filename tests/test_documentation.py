@@ -15,6 +15,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -122,6 +123,9 @@ class Shell:
             text=True,
         )
         self.status = 0
+        # What waits for ever, for a port that is taken, fails and does not hang.
+        self._patience = threading.Timer(900, self._bash.kill)
+        self._patience.start()
 
     def run(self, text: str, *, with_stderr: bool) -> tuple[str, str]:
         """Run a command; returns what it printed, and stderr where that is not part of it."""
@@ -149,6 +153,7 @@ class Shell:
 
     def close(self) -> None:
         self._bash.communicate()
+        self._patience.cancel()
 
 
 def check_page(page: str, folder: Path, environment: Mapping[str, str]) -> None:
@@ -309,7 +314,7 @@ PROGRAMS = (
 
 
 def unexplained(page: str) -> list[str]:
-    """Blocks of commands that neither run nor say why not: the number and text of the first line."""
+    """Blocks of commands that neither run nor say why not: the first line of each."""
     lines = ["", *without_examples(page).splitlines()]
     fences = [number for number, line in enumerate(lines) if line.startswith("```")]
     return [

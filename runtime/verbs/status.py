@@ -97,11 +97,12 @@ def _disk(root: Path) -> dict[str, int]:
     """Bytes of the store, and free where it lies."""
     import shutil
 
+    from airgap.caches import files_below
     from airgap.errors import AirgapError
     from runtime.store import BLOBS
 
     try:
-        blobs = sum(one.stat().st_size for one in (root / BLOBS).glob("*/*"))
+        blobs = sum(one.st_size for one in files_below(root / BLOBS).values())
         return {"store": blobs, "free": shutil.disk_usage(root).free}
     except OSError as error:
         raise AirgapError(f"cannot read '{root}': {error.strerror}") from error

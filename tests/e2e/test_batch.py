@@ -202,7 +202,7 @@ def test_two_runs_in_one_folder_do_not_mix(demo_host, speech, tmp_path):
         assert texts(out) == there
     finally:
         first.send_signal(signal.SIGCONT)
-    assert first.wait(60) == 0
+    assert first.wait(300) == 0
     assert len(texts(out)) == 6
 
 
@@ -284,7 +284,7 @@ def test_an_interrupted_run_keeps_its_record(demo_host, speech, tmp_path):
     while process.poll() is None and not texts(out):
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(300) == 130
     recorded = {
         one["file"] for path in out.rglob(RECORD) for one in json.loads(path.read_text())["texts"]
     }

@@ -12,8 +12,8 @@ import pytest
 from airgap.errors import OutdatedError, UntrustedError
 from runtime import generation, standing
 
-EXPIRES = "2027-01-01T00:00:00Z"
-END = datetime(2027, 1, 1, tzinfo=UTC)
+EXPIRES = "2097-01-01T00:00:00Z"
+END = datetime(2097, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_verdict_of_verify_and_of_standing_turn_at_the_same_second(ward, mon
 def test_a_clock_that_was_set_back_does_not_calm_down(ward):
     record = json.loads(ward.record.read_bytes())
     ward.record.write_text(
-        json.dumps(record | {"newest": "2027-02-01T00:00:00Z"}, indent=2, sort_keys=True) + "\n"
+        json.dumps(record | {"newest": "2097-02-01T00:00:00Z"}, indent=2, sort_keys=True) + "\n"
     )
     assert "expired on" in warnings(ward, datetime(2020, 1, 1, tzinfo=UTC))[0]
 

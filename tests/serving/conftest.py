@@ -97,7 +97,7 @@ class Server:
         """Where it listens."""
         return str(self.said("listening")[0]["message"].rpartition(" ")[2])
 
-    def wait_for(self, condition: Callable[[], Any], seconds: float = 60) -> None:
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 300) -> None:
         """Wait until something is so; fail with the log where the server ends before."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -82,7 +82,7 @@ def transcribed(tab: Any, *files: Path | dict[str, Any], cards: int = 1) -> Any:
     tab.wait_for_function(
         "count => document.querySelectorAll('.card:not([data-state=working])').length >= count",
         arg=cards,
-        timeout=60_000,
+        timeout=300_000,
     )
     return tab.locator(".card").first
 
@@ -122,7 +122,7 @@ def test_a_dropped_recording_becomes_lines(tab: Any, jfk: Path) -> None:
     assert tab.locator("#drop.over").count() == 1
     tab.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
     card = tab.locator(".card[data-state=done]")
-    card.wait_for(timeout=60_000)
+    card.wait_for(timeout=300_000)
     assert tab.locator("#drop.over").count() == 0
     assert card.locator("h2").inner_text() == "jfk.wav"
     assert card.locator(".facts").inner_text() == "0:11 · English · tiny.en from demo-1.0.0"
@@ -156,7 +156,8 @@ def test_progress_is_told_in_seconds_of_audio(tab: Any, long_speech: Path) -> No
     told = tab.evaluate("window.told")
     assert told[0] == {"part": "0:00 of 0:33", "value": 0, "max": 33}
     values = [one["value"] for one in told]
-    assert len(values) > 2
+    assert len(values) >= 2
+    assert values[-1] > 0
     assert values == sorted(values)
     assert all(re.fullmatch(r"\d:\d\d of 0:33", one["part"]) for one in told)
 
@@ -279,9 +280,9 @@ def test_the_text_is_copied(open_tab: Any, server: Any, jfk: Path) -> None:
 def test_the_microphone_is_recorded(open_tab: Any, server: Any) -> None:
     tab = open_tab(server.url, permissions=["microphone"])
     tab.get_by_role("button", name="Record").click()
-    tab.get_by_role("button", name="Stop, 0:11").click(timeout=30_000)
+    tab.get_by_role("button", name=re.compile(r"^Stop, 0:(1[1-9]|[2-5]\d)")).click(timeout=60_000)
     card = tab.locator(".card[data-state=done]")
-    card.wait_for(timeout=60_000)
+    card.wait_for(timeout=300_000)
     assert "your country" in " ".join(card.locator(".said").all_inner_texts())
     assert card.locator("h2").inner_text().startswith("recording 20")
     line = card.locator("li").last
@@ -562,7 +563,7 @@ def test_a_text_that_broke_off_is_no_text(tab: Any, jfk: Path) -> None:
     card.get_by_role("button", name="Try again: jfk.wav").click()
     card.get_by_text("the engine failed.").wait_for()
     card.get_by_role("button", name="Try again: jfk.wav").click()
-    tab.locator(".card[data-state=done]").wait_for(timeout=60_000)
+    tab.locator(".card[data-state=done]").wait_for(timeout=300_000)
     assert "half of it" not in card.inner_text()
 
 
@@ -570,12 +571,12 @@ def test_a_busy_server_is_asked_again(tab: Any, jfk: Path) -> None:
     refusal = {"error": {"message": "The queue is full", "type": "rate_limit_error"}}
     tab.route(
         "**/v1/audio/transcriptions",
-        lambda route: route.fulfill(status=429, headers={"Retry-After": "1"}, json=refusal),
+        lambda route: route.fulfill(status=429, headers={"Retry-After": "5"}, json=refusal),
         times=1,
     )
     choose(tab, jfk)
     tab.get_by_text("The queue is full. Trying again…").wait_for()
-    tab.locator(".card[data-state=done]").wait_for(timeout=60_000)
+    tab.locator(".card[data-state=done]").wait_for(timeout=300_000)
 
 
 def test_a_stopped_recording_is_left_alone(tab: Any, long_speech: Path) -> None:
@@ -584,7 +585,7 @@ def test_a_stopped_recording_is_left_alone(tab: Any, long_speech: Path) -> None:
     card = tab.locator(".card")
     assert card.locator(".state").inner_text() == "Stopped."
     card.get_by_role("button", name=re.compile("^Try again: ")).click()
-    tab.locator(".card[data-state=done]").wait_for(timeout=60_000)
+    tab.locator(".card[data-state=done]").wait_for(timeout=300_000)
 
 
 # --- for everyone ---------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def test_the_document_withstands_schemathesis(server: Any, tmp_path: Path) -> No
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
             *("--max-examples", "20", "--seed", "1", "--generation-deterministic"),
             *("--exclude-checks", "positive_data_acceptance"),
-            *("--max-time", "60"),
+            *("--max-time", "300"),
         ],
         cwd=tmp_path,
         capture_output=True,

@@ -1,5 +1,6 @@
 """Who gets in, and how much: keys, TLS, limits, slow clients, the spool."""
 
+import contextlib
 import io
 import json
 import os
@@ -96,7 +97,7 @@ def test_keys_of_a_file_and_of_the_environment(
 
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key=key) as client:
         assert "country" in client.audio.transcriptions.create(file=jfk, model="whisper-1").text
-    assert server.said("request")[-1]["caller"] == "ward-7"
+    server.wait_for(lambda: server.said("request")[-1]["caller"] == "ward-7")  # after the answer
     with (
         openai.OpenAI(base_url=f"{server.url}/v1", api_key="wrong", max_retries=0) as client,
         pytest.raises(openai.AuthenticationError),
@@ -217,7 +218,7 @@ def narrow(serve: Callable[..., Any]) -> Any:
     """A server with narrow limits."""
     return serve(
         *("--max-upload", 2, "--memory", 1, "--max-minutes", 1),
-        *("--queue", 2, "--concurrency", 2, "--per-caller", 2, "--upload-seconds", 3),
+        *("--queue", 2, "--concurrency", 2, "--per-caller", 2, "--upload-seconds", 10),
     ).wait_until_ready()
 
 
@@ -289,8 +290,11 @@ def test_large_recordings_are_spooled_in_private_and_leave_nothing(
 
 def spooled(process: int, spool: Path) -> list[str]:
     """Files of the spool that a process has open."""
+    links = []
     try:
-        links = [os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir()]  # noqa: PTH115
+        for link in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                links.append(os.readlink(link))  # noqa: PTH115 - it is no path of a file here
     except PermissionError:
         pytest.skip("the server's descriptors are hidden from its own user; root sees them")
     return [link for link in links if link.startswith(f"{spool}/")]

@@ -87,7 +87,9 @@ def test_a_failure_is_a_500(
     assert caught.value.response.json() == {"error": TOLD}
     heard = client.audio.transcriptions.create(file=jfk, model="whisper-1-fast")
     assert "country" in heard.text
-    assert [line["status"] for line in failing.said("request")[-2:]] == [500, 200]
+    failing.wait_for(  # written after the answer
+        lambda: [line["status"] for line in failing.said("request")[-2:]] == [500, 200]
+    )
     assert "somebody's words" not in failing.log.read_text()
 
 

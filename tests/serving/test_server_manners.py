@@ -82,7 +82,7 @@ def sent(server: Any, recording: Path, *, stream: bool = False) -> http.client.H
     opening = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"'
     body += f"{opening}\r\n\r\n".encode() + recording.read_bytes()
     body += f"\r\n--{mark}--\r\n".encode()
-    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=120)
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=600)
     kind = {"Content-Type": f"multipart/form-data; boundary={mark}"}
     connection.request("POST", "/v1/audio/transcriptions", body, kind)
     return connection

@@ -84,7 +84,7 @@ def test_no_packet_leaves_the_host(
         env=site.place.environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,7 @@ def test_a_bundle_is_verified_and_mounted_first(demo_site: Any, trusting: Any) -
     try:
         while '"event": "ready"' not in log.read_text():
             assert server.poll() is None, log.read_text()
+            time.sleep(0.05)
     finally:
         server.terminate()
     assert server.wait(30) == 0
