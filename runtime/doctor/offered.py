@@ -60,7 +60,7 @@ def of_manifest(host: Host, root: Path, manifest: Manifest) -> Bundle:
         manifest.title,
         models_of(manifest),
         promise=_promise(manifest, host.wish.diarization),
-        carried=_carried(host, manifest),
+        carried=_to_come(host, manifest.title, carries=wheelhouse.is_carried(manifest)),
         offer=_offer(root, manifest),
     )
 
@@ -78,12 +78,12 @@ def _promise(manifest: Manifest, asked: Diarization) -> Trouble | None:
     return None
 
 
-def _carried(host: Host, manifest: Manifest) -> Carried | None:
-    """The engine that it carries, where this process has none."""
-    if "faster-whisper" in host.libraries.versions or not wheelhouse.is_carried(manifest):
+def _to_come(host: Host, title: str, *, carries: bool) -> Carried | None:
+    """The engine that a bundle carries, where this process has none."""
+    if "faster-whisper" in host.libraries.versions or not carries:
         return None
     fix = "airgap update BUNDLE, which installs it; or airgap runtime install, once it is mounted"
-    return Carried(manifest.title, fix, to_come=True)
+    return Carried(title, fix, to_come=True)
 
 
 def _offer(root: Path, manifest: Manifest) -> Offer:
@@ -141,11 +141,14 @@ def _planned(host: Host, content: bytes, named: str) -> Bundle:
         told = json.loads(content)
         models = tuple(_model(one) for one in told["models"])
         wanted, asked = str(told["diarization"]), host.wish.diarization
+        title, runtime = f"{told['name']}-{told['version']}", told.get("runtime") or {"extras": ()}
+        brought = asked is Diarization.NONE or wanted in runtime["extras"]
         return Bundle(
             host,
-            f"{told['name']}-{told['version']}",
+            title,
             models,
-            promise=None if asked is Diarization.NONE else _lacking(wanted),
+            promise=None if brought else _lacking(wanted),
+            carried=_to_come(host, title, carries=bool(runtime["extras"])),
             offer=Offer(to_store=int(told["size"])),
         )
     except (KeyError, TypeError, ValueError) as error:
