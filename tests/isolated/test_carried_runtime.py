@@ -22,6 +22,8 @@ TARGET = f"cp3{sys.version_info.minor}-manylinux_2_17_{platform.machine()}"
 WHEELS = {f"wheels/requirements-{TARGET}.txt": b""}
 FOLDERS = {"wheels": "wheels/", "python": "python/", "image": "images/", "sample": "samples/"}
 IDENTITY = "0123456789abcdef"
+SERVE = ("serve", "--host", "0.0.0.0", "--port", "0")  # noqa: S104 - refused: there is no key
+"""Should what is tested be lost, that is refused before this process leaves its network."""
 
 
 @pytest.fixture
@@ -70,8 +72,8 @@ def install(host, name="ward", program="exit 0"):
 @pytest.mark.parametrize(
     ("missing", "verb"),
     [
-        ("faster_whisper", ("serve", "--port", "0")),
-        ("fastapi", ("serve", "--port", "0")),
+        ("faster_whisper", SERVE),
+        ("fastapi", SERVE),
         ("faster_whisper", ("transcribe", "speech.wav")),
         ("faster_whisper", ("runtime", "try")),
     ],
@@ -93,7 +95,7 @@ def test_a_bundle_that_brings_the_library_is_what_is_pointed_to(
 
 def test_a_bundle_without_a_runtime_leaves_it_to_pip(mounted, lacks):
     lacks("fastapi")
-    said = mounted.airgap("serve", "--port", "0")
+    said = mounted.airgap(*SERVE)
     assert said.code == 2
     assert "`airgap serve` needs fastapi, which is not installed" in said.err
     assert "pip install 'airgap-bundler[server]'" in said.err
@@ -102,7 +104,7 @@ def test_a_bundle_without_a_runtime_leaves_it_to_pip(mounted, lacks):
 def test_serving_a_bundle_s_file_says_the_same_once_it_is_mounted(host, write, contents, lacks):
     bundle = write(contents={**contents, **WHEELS})
     lacks("faster_whisper", "fastapi")
-    said = host.airgap("serve", bundle, "--port", "0")
+    said = host.airgap(*SERVE, bundle)
     assert said.code == 2
     assert said.err.rstrip().endswith("next: airgap runtime install ward")
     assert "ward-1.0.0: verified and mounted" in said.out
@@ -113,7 +115,7 @@ def test_a_runtime_that_is_installed_is_to_be_used(host, brings, lacks):
     brings()
     install(host)
     lacks("fastapi")
-    said = host.airgap("serve", "--port", "0")
+    said = host.airgap(*SERVE)
     assert said.code == 2
     assert f"type '{host.current}/runtime/bin/airgap' in place of airgap" in said.err
 
@@ -122,7 +124,7 @@ def test_a_runtime_that_lacks_it_itself_was_built_so(host, brings, lacks, monkey
     brings()
     monkeypatch.setattr(sys, "prefix", str(install(host)))
     lacks("fastapi")
-    said = host.airgap("serve", "--port", "0")
+    said = host.airgap(*SERVE)
     assert said.code == 2
     assert "a bundle whose profile has `server` among the `extras` of its `runtime`" in said.err
 
@@ -139,10 +141,10 @@ def voices(manifest_of, contents):
 def test_speakers_and_emotion_are_looked_for_in_the_bundle_as_well(host, brings, lacks, voices):
     brings(artifacts=voices)
     lacks("pyannote", "transformers")
-    serve = host.airgap("serve", "--port", "0")
+    serve = host.airgap(*SERVE)
     assert "and pyannote.audio is not installed" in serve.err
     assert "next: airgap runtime install ward" in serve.err
-    emotion = host.airgap("serve", "--port", "0", "--diarization", "none", "--emotion")
+    emotion = host.airgap(*SERVE, "--diarization", "none", "--emotion")
     assert "emotion needs transformers" in emotion.err
     assert "next: airgap runtime install ward" in emotion.err
 
