@@ -32,6 +32,7 @@ class Diagnosis:
 def diagnose(host: Host, examined: Iterable[Bundle]) -> Iterator[Diagnosis]:
     """What every check finds, in the table's order; those that do not arise are left out."""
     examined = tuple(examined)
+    # What a host lacks is mended otherwise where a bundle brings it.
     carried = next((one.carried for one in examined if one.carried), None)
     host = replace(host, libraries=replace(host.libraries, carried=carried))
     for of_host in OF_HOST:

@@ -15,8 +15,10 @@ import textwrap
 
 import pytest
 
+from airgap.errors import UsageError
 from airgap.manifest import Artifact
-from runtime import environments
+from runtime import environments, generation
+from runtime.engine.speakers.choosing import Diarization
 
 TARGET = f"cp3{sys.version_info.minor}-manylinux_2_17_{platform.machine()}"
 WHEELS = {f"wheels/requirements-{TARGET}.txt": b""}
@@ -147,6 +149,21 @@ def test_speakers_and_emotion_are_looked_for_in_the_bundle_as_well(host, brings,
     emotion = host.airgap(*SERVE, "--diarization", "none", "--emotion")
     assert "emotion needs transformers" in emotion.err
     assert "next: airgap runtime install ward" in emotion.err
+
+
+def test_so_they_are_for_texts_and_from_python(host, brings, lacks, voices):
+    from runtime import library  # noqa: PLC0415 - imports the engine, which other tests hide
+    from runtime.engine.options import TranscribeOptions  # noqa: PLC0415
+    from runtime.transcriber import Transcriber, Wish  # noqa: PLC0415
+
+    brings(artifacts=voices)
+    lacks("pyannote")
+    wish = Wish(TranscribeOptions(), diarization=Diarization.AUTO)
+    with generation.current(host.root, "ward") as one, pytest.raises(UsageError) as texts:
+        Transcriber.work(one, wish)
+    with pytest.raises(UsageError) as python:
+        library.load("ward", root=host.root, diarization="auto")
+    assert texts.value.hint == python.value.hint == "airgap runtime install ward"
 
 
 # --- doctor ---------------------------------------------------------------------------------------
