@@ -20,6 +20,9 @@ from bundler.wheelhouse.wanted import CARRIED, HOST
 OVERHEAD: Final = 1_000
 """A bundle is at most one part in so many larger than its files."""
 
+_SERVER: Final = "server"
+"""The extra that no profile must name: a host may do without `airgap serve`."""
+
 
 @dataclass(frozen=True)
 class PlannedModel:
@@ -229,7 +232,7 @@ def _licence(model: PlannedModel) -> str:
 def _python(plan: Plan) -> str:
     """What the host must have before it has the bundle."""
     if plan.runtime is None:
-        extras = ",".join((*plan.extras, "server"))
+        extras = ",".join((*plan.extras, _SERVER))
         return f"airgap-bundler[{extras}] installed, with all that it needs: runtime is none"
     if plan.runtime.python == CARRIED:
         return "none: the bundle carries it"
@@ -254,6 +257,8 @@ def _needs(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "isolated host's disk", f"{human_size(plan.host_disk)} (bundle and one copy)"
     yield "isolated host's RAM", f"about {human_size(plan.memory)} (while loading, verified)"
     yield "isolated host's Python", _python(plan)
+    if plan.runtime and _SERVER not in plan.runtime.extras:
+        yield "airgap serve", f"not with this runtime: `{_SERVER}` is not among its extras"
     for model in plan.models:
         if model.load_memory is not None:
             took = f"{model.load_seconds} s, {human_size(model.load_memory)} of memory"

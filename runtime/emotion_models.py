@@ -8,7 +8,7 @@ from airgap.console import Advance, quietly
 from airgap.errors import AirgapError, UsageError
 from airgap.licences import is_non_commercial
 from airgap.manifest import Artifact
-from runtime import loading
+from runtime import environments, loading
 from runtime.generation import Generation
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def load(
     except ImportError as error:
         raise AirgapError(
             f"emotion needs torch and transformers, which do not work here: {error}",
-            hint="pip install 'airgap-bundler[emotion]'",
+            hint=environments.what_brings(mounted, "emotion"),
         ) from error
     return tuple(
         EmotionModel.from_buffers(one.id, loading.buffers(mounted, one, advance), hardware)

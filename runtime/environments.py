@@ -20,6 +20,7 @@ from typing import Final
 from airgap import strict_json
 from airgap.console import Advance, human_size, quietly
 from airgap.errors import AirgapError
+from airgap.extras import by_pip
 from airgap.manifest import Manifest
 from runtime import interpreter, lineage, recheck, wheelhouse
 from runtime.folders import Folder
@@ -123,6 +124,22 @@ def link_installed(root: Folder, manifest: Manifest, tree: Folder) -> None:
             if is_whole(runtimes, _identity(target)):
                 link(tree, Runtime(root.path / RUNTIMES / _identity(target)))
                 return
+
+
+def what_brings(one: Generation, extra: str) -> str:
+    """What gives this host the libraries of an extra that this very process lacks: for a hint.
+
+    Out of the bundle, where it carries a runtime: a host that was bootstrapped has no package
+    index. A runtime that lacks them itself was built so, and nothing here can add to it.
+    """
+    if not wheelhouse.is_carried(one.manifest):
+        return by_pip(extra)
+    place = one.folder.path / LINK
+    if Path(sys.prefix).resolve() == place.resolve():
+        return f"ask for a bundle whose profile has `{extra}` among the `extras` of its `runtime`"
+    if (place / _RECEIPT).is_file():
+        return f"type '{stable_command(one)}' in place of airgap: the bundle's own runtime"
+    return f"airgap runtime install {one.statement.name}"
 
 
 def own() -> Runtime:

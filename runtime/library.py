@@ -20,13 +20,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from airgap import places
 from airgap.errors import UsageError
 from runtime import diarization as back_ends
-from runtime import generation, models
+from runtime import environments, generation, models
 from runtime.engine.audio import Samples, decode, read_recording
 from runtime.engine.hardware import find_hardware
 from runtime.engine.options import TranscribeOptions
@@ -157,7 +158,10 @@ def load(
     with generation.current(place, bundle) as mounted:
         artifact = mounted.artifact("asr", model)
         wish = Diarization(diarization)
-        choice = None if wish is Diarization.NONE else choosing.choose(mounted.manifest, wish)
+        brings = partial(environments.what_brings, mounted)
+        choice = (
+            None if wish is Diarization.NONE else choosing.choose(mounted.manifest, wish, brings)
+        )
         engine = models.load(mounted, artifact, hardware, VerifiedLoad(verified_load))
         diarizer = back_ends.load(mounted, choice, hardware) if choice else None
         title, code = mounted.statement.title, mounted.approval_code

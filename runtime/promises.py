@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
 from airgap.errors import UsageError
 from airgap.manifest import Artifact
-from runtime import emotion_models
+from runtime import emotion_models, environments
 from runtime.engine.speakers import choosing
 from runtime.engine.speakers.choosing import Choice, Diarization
 from runtime.generation import Generation
@@ -45,12 +46,13 @@ def kept(
     if len(set(models)) != len(models):
         raise UsageError(f"--model: a model is named twice in {', '.join(models)}")
     transcribers = tuple(mounted.artifact("asr", name) for name in models or (None,))
-    speakers = choosing.promised(mounted.manifest, diarization)
+    brings = partial(environments.what_brings, mounted)
+    speakers = choosing.promised(mounted.manifest, diarization, brings)
     if emotion:
         if find_spec("transformers") is None:
             raise UsageError(
                 "emotion needs transformers, which is not installed",
-                hint="pip install 'airgap-bundler[emotion]'",
+                hint=brings("emotion"),
             )
         emotion_models.carried(mounted)
     return Promises(transcribers, speakers)

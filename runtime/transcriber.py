@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airgap.console import console
 from airgap.provenance import Provenance, Work
-from runtime import diarization, emotion_models, models
+from runtime import diarization, emotion_models, environments, models
 from runtime.engine.audio import Samples
 from runtime.engine.emotion.segments import with_emotions
 from runtime.engine.hardware import find_hardware
@@ -140,7 +141,8 @@ class _OneAtATime:
 
 def _choice(mounted: Generation, wish: Wish) -> Choice | None:
     asked = wish.diarization
-    return choosing.choose(mounted.manifest, asked) if asked else None
+    brings = partial(environments.what_brings, mounted)
+    return choosing.choose(mounted.manifest, asked, brings) if asked else None
 
 
 def _load_engine(mounted: Generation, wish: Wish) -> WhisperEngine:

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from airgap.extras import by_pip
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airgap.accepted import Overrides
     from airgap.evidence import Decision
     from airgap.keys import PublicKey
@@ -108,8 +112,15 @@ def decision(action: Action, bundle: Path, root: Path | None, overrides: Overrid
     )
 
 
-def require(module: str, extra: str, verb: str) -> None:
-    """Raise UsageError where the library that a verb needs is not installed."""
+def require(module: str, extra: str, verb: str, brings: Callable[[str], str] = by_pip) -> None:
+    """Raise UsageError where the library that a verb needs is not installed.
+
+    Args:
+        module: as it is imported.
+        extra: of ours that installs it.
+        verb: as it is typed.
+        brings: the command that installs an extra; asked where the library is missing.
+    """
     from importlib.util import find_spec
 
     from airgap.errors import UsageError
@@ -117,7 +128,7 @@ def require(module: str, extra: str, verb: str) -> None:
     if find_spec(module) is None:
         raise UsageError(
             f"`{verb}` needs {module}, which is not installed",
-            hint=f"pip install 'airgap-bundler[{extra}]'",
+            hint=brings(extra),
         )
 
 

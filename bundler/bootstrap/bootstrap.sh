@@ -104,7 +104,7 @@ for key in "$@"; do
     say "signed by $key"
 done
 
-# --- what was signed: this script, and every file of bootstrap/ -----------------------------------------
+# --- what was signed: this script, and the list of bootstrap/ --------------------------------------------
 
 case $statement in
     *'"predicateType":"urn:airgap-bundler:bundle:v1"'*) ;;
@@ -120,14 +120,8 @@ must_be_signed() { # name, file
 must_be_signed bootstrap.sh "$0"
 take bootstrap/SHA256SUMS 1048576 "$again"
 must_be_signed bootstrap/SHA256SUMS "$papers/SHA256SUMS"
-while read -r _ name; do
-    take "bootstrap/$name" 1073741824 "$again"
-done <"$papers/SHA256SUMS"
-(cd -- "$papers" && sha256sum -c --quiet --strict SHA256SUMS) >&2 ||
-    end 3 'a file of bootstrap/ is not what was signed' "$again"
-say 'every file of bootstrap/ is what was signed'
 
-# --- a Python: the bundle's own, else this host's -----------------------------------------------------
+# --- what the signed list wants of this host: asked before the large files are copied --------------------
 
 fits() { # a Python, a target as cp311-manylinux_2_28_x86_64: exit code 0, or what is there instead
     "$1" -I - "$2" <<'END'
@@ -149,32 +143,44 @@ if platform.machine() != machine:
 END
 }
 
-python=
-found=
-targets=
-while read -r _ list; do
-    case $list in requirements-*.txt) ;; *) continue ;; esac
-    target=${list#requirements-} target=${target%.txt} version=${target%%-*}
-    targets="$targets $target"
-    case $target in *"_$(uname -m)") ;; *) continue ;; esac
-    if [ -f "$papers/python-$target.tar.gz" ]; then
-        for tool in tar gzip; do
-            command -v "$tool" >/dev/null || end 1 "'$tool' is not installed" 'install tar and gzip'
+find_python() { # sets target and python: `carried` while the bundle's own is named and not copied yet
+    python= found= targets=
+    while read -r _ list; do
+        case $list in requirements-*.txt) ;; *) continue ;; esac
+        target=${list#requirements-} target=${target%.txt} version=${target%%-*}
+        targets="$targets $target"
+        case $target in *"_$(uname -m)") ;; *) continue ;; esac
+        case $sums in
+            *"  python-$target.tar.gz"*)
+                for tool in tar gzip; do
+                    command -v "$tool" >/dev/null || end 1 "'$tool' is not installed" 'install tar and gzip'
+                done
+                if [ ! -f "$papers/python-$target.tar.gz" ]; then python=carried && return; fi
+                tar -xzf "$papers/python-$target.tar.gz" -C "$to" --no-same-owner
+                set -- "$to/python/bin/python3"
+                ;;
+            *) set -- "python3.${version#cp3}" python3 ;;
+        esac
+        for one in "$@"; do
+            command -v "$one" >/dev/null || continue
+            if why=$(fits "$one" "$target" 2>&1); then python=$one && return; fi
+            found="$found; $why"
         done
-        tar -xzf "$papers/python-$target.tar.gz" -C "$to" --no-same-owner
-        set -- "$to/python/bin/python3"
-    else
-        set -- "python3.${version#cp3}" python3
-    fi
-    for one in "$@"; do
-        command -v "$one" >/dev/null || continue
-        if why=$(fits "$one" "$target" 2>&1); then python=$one && break 2; fi
-        found="$found; $why"
-    done
-done <"$papers/SHA256SUMS"
-[ -n "$python" ] ||
+    done <"$papers/SHA256SUMS"
     end 1 "the bundle is for$targets; found $(uname -m)${found:-, and no python3}" \
         'install such a Python with its module venv; or ask for a bundle that carries one (docs/bootstrap.md)'
+}
+sums=$(cat "$papers/SHA256SUMS")
+find_python
+
+# --- what was signed: every file of bootstrap/ -----------------------------------------------------------
+while read -r _ name; do
+    take "bootstrap/$name" 1073741824 "$again"
+done <"$papers/SHA256SUMS"
+(cd -- "$papers" && sha256sum -c --quiet --strict SHA256SUMS) >&2 ||
+    end 3 'a file of bootstrap/ is not what was signed' "$again"
+say 'every file of bootstrap/ is what was signed'
+[ "$python" != carried ] || find_python
 
 # --- the environment: pip runs out of its own wheel, and takes nothing but what was checked ------------
 

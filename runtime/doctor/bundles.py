@@ -103,7 +103,7 @@ def _emotion(bundle: Bundle) -> Finding | None:
         return None
     return warn(
         "it carries emotion models, and transformers is not installed",
-        "pip install 'airgap-bundler[emotion]'",
+        bundle.carried.fix if bundle.carried else "pip install 'airgap-bundler[emotion]'",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from airgap.finding import Check, Finding
@@ -31,6 +31,10 @@ class Diagnosis:
 
 def diagnose(host: Host, examined: Iterable[Bundle]) -> Iterator[Diagnosis]:
     """What every check finds, in the table's order; those that do not arise are left out."""
+    examined = tuple(examined)
+    # What a host lacks is mended otherwise where a bundle brings it.
+    carried = next((one.carried for one in examined if one.carried), None)
+    host = replace(host, libraries=replace(host.libraries, carried=carried))
     for of_host in OF_HOST:
         if (finding := of_host.rule(host)) is not None:
             yield Diagnosis(of_host.name, None, finding)

@@ -134,6 +134,21 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """The engine in a bundle's runtime, while this process has none.
+
+    Attributes:
+        title: of the bundle.
+        fix: what to type.
+        to_come: whether the bundle is not mounted yet, so that nothing is amiss.
+    """
+
+    title: str
+    fix: str
+    to_come: bool
+
+
+@dataclass(frozen=True)
 class Libraries:
     """What is installed, found without importing it.
 
@@ -141,11 +156,13 @@ class Libraries:
         versions: by distribution; those that are installed.
         torch_cuda: the CUDA that torch was built for; None for a CPU build, or none installed.
         torchaudio_cuda: whether torchaudio has compiled parts that want CUDA.
+        carried: the engine of a bundle that is examined as well, where this process has none.
     """
 
     versions: Mapping[str, str]
     torch_cuda: str | None
     torchaudio_cuda: bool
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True)
@@ -231,6 +248,7 @@ class Bundle:
     Attributes:
         title: NAME-VERSION, or what it is called where that is not known; None for no bundle.
         promise: why what it promises cannot be kept here.
+        carried: the engine that it carries, where this process has none.
         trouble: why nothing more is known about it.
     """
 
@@ -238,6 +256,7 @@ class Bundle:
     title: str | None
     models: tuple[Model, ...] = ()
     promise: Trouble | None = None
+    carried: Carried | None = None
     mount: Mount | None = None
     offer: Offer | None = None
     trouble: Trouble | None = None

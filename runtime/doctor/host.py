@@ -56,7 +56,7 @@ def examine(root: Path, wish: Wish) -> Host:
     Raises:
         AirgapError: this user may not look into the root, so that nothing could be said.
     """
-    _require_sight(root)
+    require_sight(root)
     engine, guard = _Probe("engine", wish.device, wish.compute_type), _Probe("guard")
     trust, place, installed = _trust(root), _place(root), _libraries()
     return Host(
@@ -76,8 +76,12 @@ def examine(root: Path, wish: Wish) -> Host:
     )
 
 
-def _require_sight(root: Path) -> None:
-    """A root that is not there yet is no obstacle; one that is hidden would look like that."""
+def require_sight(root: Path) -> None:
+    """A root that is not there yet is no obstacle; one that is hidden would look like that.
+
+    Raises:
+        AirgapError: this user may not look into it.
+    """
     try:
         root.stat()
     except FileNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from airgap.finding import Check, Finding, fail, ok
+from airgap.finding import Check, Finding, fail, ok, warn
 from runtime.doctor.facts import Host
 
 DISTRIBUTIONS: Final = (
@@ -30,7 +30,7 @@ _CTRANSLATE2_SAFE: Final = (4, 8, 1)
 def _whisper(host: Host) -> Finding | None:
     versions = host.libraries.versions
     if "faster-whisper" not in versions or "ctranslate2" not in versions:
-        return fail("faster-whisper is not installed", "pip install 'airgap-bundler[cpu]'")
+        return _lacking(host, "faster-whisper is not installed")
     if _numbers(versions["ctranslate2"]) < _CTRANSLATE2_SAFE:
         return fail(
             f"ctranslate2 {versions['ctranslate2']} overflows its heap on a crafted model; "
@@ -43,7 +43,7 @@ def _whisper(host: Host) -> Finding | None:
 def _av(host: Host) -> Finding | None:
     version = host.libraries.versions.get("av")
     if version is None:
-        return fail("av is not installed: nothing decodes", "pip install 'airgap-bundler[cpu]'")
+        return _lacking(host, "av is not installed: nothing decodes")
     if _numbers(version)[:1] >= (_AV_BROKEN,):
         return fail(
             f"av {version} breaks faster-whisper: every transcription raises TypeError",
@@ -63,6 +63,15 @@ def _torchaudio(host: Host) -> Finding | None:
             "python -m runtime.torchaudio_cpu",
         )
     return ok(f"{found.versions['torchaudio']}, beside torch {found.versions['torch']}")
+
+
+def _lacking(host: Host, found: str) -> Finding:
+    """It is not there; a bundle may bring it."""
+    carried = host.libraries.carried
+    if carried is None:
+        return fail(found, "pip install 'airgap-bundler[cpu]'")
+    finding = warn if carried.to_come else fail
+    return finding(f"{found}; '{carried.title}' carries it in its runtime", carried.fix)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

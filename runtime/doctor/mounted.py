@@ -16,8 +16,8 @@ from airgap.errors import AirgapError, RefusedError, UsageError
 from airgap.finding import Trouble
 from airgap.manifest import Artifact, File, Manifest
 from airgap.strict_json import from_time
-from runtime import generation, promises, standing
-from runtime.doctor.facts import Bundle, Host, Model, Mount
+from runtime import environments, generation, promises, standing, wheelhouse
+from runtime.doctor.facts import Bundle, Carried, Host, Model, Mount
 from runtime.engine import whisper_files
 from runtime.generation import Generation
 
@@ -66,6 +66,7 @@ def _examine(host: Host, root: Path, name: str) -> Bundle:
                 one.statement.title,
                 models_of(one.manifest),
                 promise=_promise(host, one),
+                carried=_carried(host, one),
                 mount=_mount(host, root, one),
             )
     except AirgapError as error:
@@ -79,6 +80,13 @@ def _promise(host: Host, one: Generation) -> Trouble | None:
     except AirgapError as error:
         return Trouble.of(error)
     return None
+
+
+def _carried(host: Host, one: Generation) -> Carried | None:
+    """The engine that it carries, where this process has none."""
+    if "faster-whisper" in host.libraries.versions or not wheelhouse.is_carried(one.manifest):
+        return None
+    return Carried(one.statement.title, environments.what_brings(one, "cpu"), to_come=False)
 
 
 def _mount(host: Host, root: Path, one: Generation) -> Mount:

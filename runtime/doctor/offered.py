@@ -16,7 +16,8 @@ from airgap.finding import Trouble
 from airgap.manifest import File, Manifest
 from airgap.trust import TrustStore
 from airgap.verify import verify
-from runtime.doctor.facts import Bundle, Host, Model, Offer
+from runtime import wheelhouse
+from runtime.doctor.facts import Bundle, Carried, Host, Model, Offer
 from runtime.doctor.mounted import models_of
 from runtime.engine.speakers import choosing
 from runtime.engine.speakers.choosing import BACK_ENDS, Diarization
@@ -59,16 +60,30 @@ def of_manifest(host: Host, root: Path, manifest: Manifest) -> Bundle:
         manifest.title,
         models_of(manifest),
         promise=_promise(manifest, host.wish.diarization),
+        carried=_to_come(host, manifest.title, carries=wheelhouse.is_carried(manifest)),
         offer=_offer(root, manifest),
     )
 
 
 def _promise(manifest: Manifest, asked: Diarization) -> Trouble | None:
+    """Why it cannot be kept; libraries that the bundle itself brings are not missing."""
+    models = choosing.carried(manifest.artifacts)
+    able = any(asked in {Diarization.AUTO, one.back_end.name} for one in models)
+    if able and wheelhouse.is_carried(manifest):
+        return None
     try:
         choosing.promised(manifest, asked)
     except UsageError as error:
         return Trouble.of(error)
     return None
+
+
+def _to_come(host: Host, title: str, *, carries: bool) -> Carried | None:
+    """The engine that a bundle carries, where this process has none."""
+    if "faster-whisper" in host.libraries.versions or not carries:
+        return None
+    fix = "airgap update BUNDLE, which installs it; or airgap runtime install, once it is mounted"
+    return Carried(title, fix, to_come=True)
 
 
 def _offer(root: Path, manifest: Manifest) -> Offer:
@@ -126,11 +141,14 @@ def _planned(host: Host, content: bytes, named: str) -> Bundle:
         told = json.loads(content)
         models = tuple(_model(one) for one in told["models"])
         wanted, asked = str(told["diarization"]), host.wish.diarization
+        title, runtime = f"{told['name']}-{told['version']}", told.get("runtime") or {"extras": ()}
+        brought = asked is Diarization.NONE or wanted in runtime["extras"]
         return Bundle(
             host,
-            f"{told['name']}-{told['version']}",
+            title,
             models,
-            promise=None if asked is Diarization.NONE else _lacking(wanted),
+            promise=None if brought else _lacking(wanted),
+            carried=_to_come(host, title, carries=bool(runtime["extras"])),
             offer=Offer(to_store=int(told["size"])),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -9,7 +9,7 @@ import typer
 from airgap.console import console
 from airgap.verbs import options
 from runtime.engine.speakers.choosing import Diarization
-from runtime.verbs import loading, speakers
+from runtime.verbs import handover, loading, speakers
 from runtime.verified_load import VerifiedLoad
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def doctor(
         )
     wish = Wish(tuple(model or ()), device, compute_type, verified_load, diarization, emotion)
     place = places.isolated_root(root)
+    if named is None:
+        _hand_over(place, bundle)
     diagnoses = _examined(place, named, bundle, wish)
     _show(diagnoses, quiet=quiet)
     failed = sum(one.finding.state == "fail" for one in diagnoses)
@@ -106,6 +108,20 @@ def doctor(
     )
     if failed:
         raise typer.Exit(1)
+
+
+def _hand_over(root: Path, bundle: str | None) -> None:
+    """Go on in the runtime by which `serve` would; what has none to go on in is examined here."""
+    from airgap.errors import AirgapError
+    from runtime.doctor import host
+
+    host.require_sight(root)
+    try:
+        found = handover.runtime_of(root, bundle)
+    except AirgapError:  # nothing is mounted, several bundles, or damage: each is a check's to say
+        return
+    if found is not None:
+        handover.become(found)
 
 
 def _examined(root: Path, named: str | None, bundle: str | None, wish: Wish) -> list[Diagnosis]:

@@ -82,12 +82,25 @@ def _show(entry: dict[str, Any]) -> None:
         console.data(f"  delta of       {entry['delta_of']}")
     console.data(f"  signed by      {', '.join(entry['signers'])}")
     console.data(f"  approval code  {entry['approval_code']}")
-    console.data(f"  models         {', '.join(entry['models'])} ({human_size(entry['bytes'])})")
+    console.data(f"  models         {', '.join(entry['models']) or 'none'}")
+    if others := _told(entry["others"]):
+        console.data(f"  others         {others}")
+    console.data(f"  contents       {entry['files']} files, {human_size(entry['bytes'])}")
     if entry["current"]:
         console.data(f"  cache root     {entry['cache_root']}")
 
 
+def _told(others: list[dict[str, str]]) -> str:
+    """Each by its name, but the wheels, of which there are many."""
+    named = [f"{one['id']} ({one['role']})" for one in others if one["role"] != "wheels"]
+    wheels = len(others) - len(named)
+    return ", ".join([*named, *([f"{wheels} wheel(s)"] if wheels else [])])
+
+
 def _described(one: Generation) -> dict[str, Any]:
+    from runtime import inventory
+
+    artifacts = one.manifest.artifacts
     return {
         "name": one.statement.name,
         "version": one.statement.version,
@@ -99,7 +112,13 @@ def _described(one: Generation) -> dict[str, Any]:
         "mounted": one.record.mounted,
         "signers": list(one.record.signers),
         "approval_code": one.approval_code,
-        "models": [artifact.id for artifact in one.manifest.artifacts],
+        "models": [artifact.id for artifact in artifacts if inventory.is_model(artifact)],
+        "others": [
+            {"id": artifact.id, "role": artifact.role}
+            for artifact in artifacts
+            if not inventory.is_model(artifact)
+        ],
+        "files": len(one.manifest.files),
         "bytes": sum(file.size for file in one.manifest.files),
         "cache_root": str(one.cache_root),
     }

@@ -12,6 +12,7 @@ from airgap.verbs import options
 
 if TYPE_CHECKING:
     from airgap.evidence import Decision
+    from airgap.manifest import Manifest
     from airgap.verify import VerifiedBundle
 
 
@@ -33,7 +34,8 @@ def mount(
 
     It is no mount of the operating system: files are written into a store, once for each content,
     and a folder of links to them is switched into place at the end. Until then, and if anything
-    fails, what was mounted before stays.
+    fails, what was mounted before stays. Programs that a bundle carries are not installed by it:
+    `airgap runtime install` does, and `airgap update` does both.
 
     \b
     Examples:
@@ -76,6 +78,14 @@ def _recorded(decision: Decision, verified: VerifiedBundle) -> Path:
         ) from error
 
 
+def _lacks_its_runtime(manifest: Manifest, where: Path) -> Path | None:
+    """The command that is not there, of a runtime that the bundle carries."""
+    from runtime import environments, wheelhouse
+
+    command = where / environments.COMMAND
+    return command if wheelhouse.is_carried(manifest) and not command.exists() else None
+
+
 def _report(verified: VerifiedBundle, where: Path, receipt: Path) -> None:
     statement, manifest = verified.bundle.statement, verified.bundle.manifest
     size = sum(file.size for file in manifest.files)
@@ -88,7 +98,15 @@ def _report(verified: VerifiedBundle, where: Path, receipt: Path) -> None:
         console.data(f"  delta of       {statement.base.title}: {left} files were here already")
     console.data(f"  cache root     {where}")
     console.data(f"  receipt        {receipt}")
-    console.say(f"next: airgap transcribe FILE; or, for other programs: export HF_HOME={where}/hf")
+    others = f"or, for other programs: export HF_HOME={where}/hf"
+    if lacking := _lacks_its_runtime(manifest, where):
+        console.warn(
+            f"'{statement.title}' carries a runtime, which is not installed: nothing is at "
+            f"'{lacking}', by which a unit starts"
+        )
+        console.say(f"next: airgap runtime install {statement.name}; {others}")
+    else:
+        console.say(f"next: airgap transcribe FILE; {others}")
     console.document(
         "airgap/mount/v1",
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,14 +130,15 @@ def try_(
     """
     console.configure(quiet=quiet)
     from airgap import places
-    from runtime import offline, recordings, trial
+    from runtime import environments, offline, recordings, trial
     from runtime.verbs import handover
 
     place = places.isolated_root(root)
     if tree is None:
         handover.to_runtime(place, name)
-    options.require("faster_whisper", "cpu", "airgap runtime try")
     with _opened(place, name, tree) as one:
+        brings = partial(environments.what_brings, one)
+        options.require("faster_whisper", "cpu", "airgap runtime try", brings)
         file = sample or one.folder.path / trial.sample(one.manifest).path
     with recordings.open_recording(file) as stream:
         # Every other descriptor is closed by it, so that the generation is opened anew.

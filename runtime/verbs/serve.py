@@ -186,6 +186,8 @@ def serve(
         per_caller=per_caller or (queue + 1) // 2,
     )
     name = _mount_first(bundle_file, place) if bundle_file else bundle
+    handover.require("faster_whisper", "cpu", "airgap serve", place, name)
+    handover.require("fastapi", "server", "airgap serve", place, name)
     chosen = _check_mount(place, name, tuple(model or ()), diarization, emotion=emotion)
     keys = doors.keys(place)
     host_key = HostKey.of(place) if attest else None

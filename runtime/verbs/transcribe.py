@@ -184,9 +184,9 @@ def transcribe(
     if not alone:
         _refuse_mounts(items, place)
         _check_places(items, out, [FORMATS[name].extension for name in formats], attest=attest)
-    options.require("faster_whisper", "cpu", "airgap transcribe")
+    handover.require("faster_whisper", "cpu", "airgap transcribe", place, bundle)
     if emotion:
-        options.require("transformers", "emotion", "airgap transcribe --emotion")
+        handover.require("transformers", "emotion", "airgap transcribe --emotion", place, bundle)
     key = _host_key(place) if attest else None
     with files.all_open([item.recording for item in items]) as found:
         if alone and isinstance(found[0], AirgapError):

@@ -47,6 +47,12 @@ def test_verified_loading_holds_two_copies_beside_the_loaded_model(planned: Plan
 def test_what_the_host_must_have_is_told(planned: Plan, access: Access, capsys: Any) -> None:
     show_plan(planned, Console())
     assert "3.11 or 3.12, and nothing else" in capsys.readouterr().out
+    assert planned.runtime is not None
+    alone = replace(planned.runtime, extras=("gpu", "pyannote"))
+    for runtime, told in ((planned.runtime, False), (alone, True)):
+        show_plan(replace(planned, runtime=runtime), Console())
+        said = capsys.readouterr().out
+        assert ("not with this runtime: `server` is not among its extras" in said) is told
     path, profile = read_profile("cpu-full")
     show_plan(make_plan(profile, read_lock(path, profile), access), Console())
     assert "airgap-bundler[cpu,nemo,server] installed, with all" in capsys.readouterr().out

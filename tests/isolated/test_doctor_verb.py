@@ -534,6 +534,18 @@ def test_a_plan_of_a_back_end_that_is_not_installed(host, tmp_path, monkeypatch)
     assert bad(host, plan, "--diarization", "none") == {}
 
 
+def test_a_plan_of_a_back_end_that_travels_along(host, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    extras = {"runtime": {"extras": ["gpu", "server", "nemo"]}}
+    assert bad(host, planned(tmp_path, models=[], diarization="nemo", **extras)) == {}
+    assert (
+        "nemo is not"
+        in bad(host, planned(tmp_path, models=[], diarization="nemo", runtime=None))[
+            "bundle.promise"
+        ]
+    )
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"schema": "airgap/plan/v1"}', '{"schema": "airgap/list/v1"}']
 )

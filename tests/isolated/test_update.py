@@ -148,13 +148,19 @@ def test_gc_keeps_the_runtimes_that_rollback_needs_and_no_other(first, bring, sa
 def test_a_bundle_with_the_same_wheels_shares_the_runtime(first, write, contents, bring):
     again = {**contents, **runtime("1.0", HEARS.format(1)), "README.txt": b"next\n"}
     newer = write("same", contents=again, version="1.1.0", sequence=9)
-    assert first.airgap("mount", newer).code == 0
+    said = first.airgap("mount", newer)
+    assert said.code == 0
+    assert "warning" not in said.err
     assert serves(first) == ("1.1.0", "heard by 1")
     assert len(list((first.root / "runtimes").iterdir())) == 1
 
 
 def test_a_mount_without_its_runtime_says_what_to_do(host, bring):
-    assert host.airgap("mount", bring(1)).code == 0
+    said = host.airgap("mount", bring(1))
+    assert said.code == 0
+    command = host.current / "runtime/bin/airgap"
+    assert f"carries a runtime, which is not installed: nothing is at '{command}'" in said.err
+    assert "next: airgap runtime install ward" in said.err
     assert not (host.current / "runtime").exists()
     done = host.airgap("runtime", "install")
     assert done.code == 0, done.err
@@ -162,6 +168,10 @@ def test_a_mount_without_its_runtime_says_what_to_do(host, bring):
     assert serves(host) == ("1.0.0", "heard by 1")
     again = host.airgap("runtime", "install")
     assert again.code == 0
+    said = host.airgap("mount", bring(2), "--quiet")  # of the next version, and not update
+    assert said.code == 0
+    assert not command.exists()
+    assert "'ward-2.0.0' carries a runtime, which is not installed" in said.err
 
 
 # --- what fails changes nothing ------------------------------------------------------------------

@@ -385,7 +385,8 @@ def test_the_inventory_and_the_verdict(server: Any, site: Any) -> None:
     assert told["network"]["offline"] is True
     assert {"seccomp filter", "no new privileges"} <= set(told["network"]["mechanisms"])
     assert f"{told['network']['escapes_tried']} escapes" in server.said("offline")[0]["message"]
-    assert [model["id"] for model in told["inventory"]["models"]] == ["tiny.en", "jfk"]
+    assert [model["id"] for model in told["inventory"]["models"]] == ["tiny.en"]
+    assert [one["id"] for one in told["inventory"]["others"]] == ["jfk"]
 
 
 def test_metrics_count(server: Any, client: openai.OpenAI, jfk: Path) -> None:

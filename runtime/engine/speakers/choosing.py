@@ -6,13 +6,14 @@ one: that costs seconds, and is done for the one that was chosen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from airgap.errors import UsageError
+from airgap.extras import by_pip
 
 if TYPE_CHECKING:
     from airgap.manifest import Artifact, Manifest
@@ -124,12 +125,13 @@ def carried(artifacts: Iterable[Artifact]) -> tuple[Choice, ...]:
     return tuple(choice for one in BACK_ENDS if (choice := _complete(one, there)) is not None)
 
 
-def choose(manifest: Manifest, asked: Diarization) -> Choice:
+def choose(manifest: Manifest, asked: Diarization, brings: Callable[[str], str] = by_pip) -> Choice:
     """The back end to tell speakers apart with.
 
     Args:
         manifest: of the bundle.
         asked: a back end, or `auto` for the first that the bundle carries and this host has.
+        brings: the command that installs an extra; asked where the library is missing.
 
     Raises:
         UsageError: the bundle does not carry it, or its library is not installed; the message
@@ -154,14 +156,16 @@ def choose(manifest: Manifest, asked: Diarization) -> Choice:
     raise UsageError(
         f"'{title}' tells speakers apart by {' or '.join(one.back_end.name for one in found)}, and "
         f"{first.library} is not installed",
-        hint=f"pip install 'airgap-bundler[{first.extra}]'",
+        hint=brings(first.extra),
     )
 
 
-def promised(manifest: Manifest, asked: Diarization) -> Choice | None:
+def promised(
+    manifest: Manifest, asked: Diarization, brings: Callable[[str], str] = by_pip
+) -> Choice | None:
     """What a server of this bundle must be able to do; None where that is nothing.
 
-    With `auto` that is what the bundle promises or carries; `none` waives it.
+    With `auto` that is what the bundle promises or carries; `none` waives it. `brings` as `choose`.
 
     Raises:
         UsageError: as `choose`; a promise that cannot be kept is an error at start, never an
@@ -173,7 +177,7 @@ def promised(manifest: Manifest, asked: Diarization) -> Choice | None:
         manifest.features.get(PROMISE) or carried(manifest.artifacts)
     ):
         return None
-    return choose(manifest, asked)
+    return choose(manifest, asked, brings)
 
 
 def _complete(back_end: BackEnd, artifacts: tuple[Artifact, ...]) -> Choice | None:
