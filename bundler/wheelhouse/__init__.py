@@ -16,4 +16,5 @@
 - `own`: the wheel of this very project
 - `programs`: what the build adds to the tree: that wheel, and the requirements of each target
 - `complete`: whether a target has everything that its wheels ask for
+- `overlaps`: whether two of its wheels install different files under one path
 """
