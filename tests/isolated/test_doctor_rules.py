@@ -95,6 +95,11 @@ def torch(*, torch_cuda=None, torchaudio_cuda=True):
     )
 
 
+def torch_on_gpu(torch_cuda, **changes):
+    there = cuda(**changes)
+    return replace(there, libraries=replace(there.libraries, torch_cuda=torch_cuda))
+
+
 def mount(**changes):
     return replace(MOUNTED, mount=replace(MOUNT, **changes))
 
@@ -236,6 +241,27 @@ PROVOKED = [
         "warn",
         "no quick float16",
         "int8_float32",
+    ),
+    (
+        "gpu.torch",
+        torch_on_gpu("13.0"),
+        "warn",
+        "built for CUDA 13.0, and NVIDIA's driver runs CUDA 12.4, expected 13.0",
+        "install driver 580",
+    ),
+    (
+        "gpu.torch",
+        torch_on_gpu("13.0", driver=(13, 0), gpus=(replace(H100, capability=(7, 0)),)),
+        "warn",
+        "no code for NVIDIA H100: compute capability 7.0, expected 7.5 or newer: Whisper works",
+        "a newer GPU",
+    ),
+    (
+        "bundle.torch",
+        bundle(*MOUNTED.models, SPEAKERS, host=torch_on_gpu("13.0")),
+        "fail",
+        "'community-1': torch is built for CUDA 13.0, and NVIDIA's driver runs CUDA 12.4",
+        "install driver 580 or newer; or --device cpu",
     ),
     ("bundle.readable", bundle(trouble=TROUBLE), "fail", "it is so", "do this"),
     ("bundle.promise", bundle(promise=TROUBLE), "fail", "it is so", "do this"),
