@@ -34,7 +34,7 @@ class Needs:
     Attributes:
         targets: Pythons and platforms that it carries wheels for; none where it carries no runtime.
         carries_python: whether a Python comes with them.
-        disk: for the bundle and one copy of its files.
+        disk: for the bundle, one copy of its files, and the runtime installed.
         memory: while the largest model is loaded and verified.
         gpu_memory: None on a CPU.
         cuda: the newest that its programs are built for.
@@ -201,8 +201,8 @@ def _place(site: Site, needs: Needs) -> Finding:
     if not roomy:
         most = max(site.places, key=lambda one: one.free)
         return fail(
-            f"'{most.path}' has most room, {human_size(most.free)}, and the bundle and one copy "
-            f"take {human_size(needs.disk)}",
+            f"'{most.path}' has most room, {human_size(most.free)}, and {_kept(needs)} take "
+            f"{human_size(needs.disk)}",
             "more disk, or a smaller profile",
         )
     good = [one for one in roomy if _runs(one) or not needs.targets]
@@ -219,6 +219,12 @@ def _place(site: Site, needs: Needs) -> Finding:
         )
     chosen = next(one for one in good if one.writable)
     return ok(f"'{chosen.path}', {human_size(chosen.free)} free")
+
+
+def _kept(needs: Needs) -> str:
+    if needs.targets:
+        return "the bundle, one copy and the installed runtime"
+    return "the bundle and one copy"
 
 
 def _guards(site: Site, needs: Needs) -> Finding:

@@ -130,11 +130,9 @@ def torch_lacks(host: Host) -> tuple[str, str] | None:
         return f"torch is built for CUDA {built_for}, and {found}", fix
     if gpu.capability < wanted.capability:
         found, oldest = _dotted(gpu.capability), _dotted(wanted.capability)
-        return (
-            f"torch is built for CUDA {built_for}, which has no code for {gpu.name}: "
-            f"compute capability {found}, expected {oldest} or newer",
-            "a newer GPU",
-        )
+        found = f"compute capability {found}, expected {oldest} or newer"
+        told = f"torch is built for CUDA {built_for}, which has no code for {gpu.name}: {found}"
+        return told, "a newer GPU"
     return None
 
 
