@@ -69,18 +69,6 @@ def _cublas(host: Host) -> Finding | None:
     )
 
 
-def _cudnn(host: Host) -> Finding | None:
-    cuda = host.machine.cuda
-    if not computes_on_gpu(host):
-        return None
-    if cuda.cudnn:
-        return ok("cuDNN 9")
-    return warn(
-        "the loader finds no libcudnn.so.9: Whisper works without, other libraries may not",
-        _library_fix(cuda.wheels),
-    )
-
-
 def _capability(host: Host) -> Finding | None:
     if not computes_on_gpu(host):
         return None
@@ -166,7 +154,6 @@ CHECKS: Final = (
     Check("hardware.engine", "Which device and arithmetic does it choose?", _engine),
     Check("gpu.driver", "Does NVIDIA's driver run CUDA 12, and show a GPU?", _driver),
     Check("gpu.cublas", "Does the loader find cuBLAS 12?", _cublas),
-    Check("gpu.cudnn", "Does the loader find cuDNN 9?", _cudnn),
     Check("gpu.capability", "Can the GPU do the compute type?", _capability),
     Check("gpu.torch", "Does torch's CUDA fit driver and GPU?", _torch),
 )

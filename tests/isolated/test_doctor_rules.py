@@ -33,8 +33,8 @@ from runtime.verified_load import VerifiedLoad
 GB = 10**9
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 H100 = Gpu("NVIDIA H100", (9, 0), 80 * GB)
-CUDA = Cuda(1, (12, 4), None, (H100,), cublas=True, cudnn=True, wheels=())
-NO_CUDA = Cuda(0, None, None, (), cublas=False, cudnn=False, wheels=())
+CUDA = Cuda(1, (12, 4), None, (H100,), cublas=True, wheels=())
+NO_CUDA = Cuda(0, None, None, (), cublas=False, wheels=())
 
 HOST = Host(
     wish=Wish(),
@@ -215,12 +215,11 @@ PROVOKED = [
     ("gpu.cublas", cuda(cublas=False), "fail", "no libcublas.so.12", "[gpu]"),
     (
         "gpu.cublas",
-        cuda(cublas=False, wheels=("/w/cublas/lib", "/w/cudnn/lib")),
+        cuda(cublas=False, wheels=("/w/cublas/lib",)),
         "fail",
         "first inference would fail",
-        "export LD_LIBRARY_PATH=/w/cublas/lib:/w/cudnn/lib",
+        "export LD_LIBRARY_PATH=/w/cublas/lib",
     ),
-    ("gpu.cudnn", cuda(cudnn=False), "warn", "no libcudnn.so.9", "[gpu]"),
     (
         "gpu.capability",
         cuda(gpus=(replace(H100, capability=(3, 5)),)),
