@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -90,6 +91,30 @@ def test_the_script_writes_a_page_of_this_machine_and_nothing_else(tmp_path, sna
     assert here.memory
     assert here.places
     assert "sha256sum" in here.tools
+
+
+@pytest.mark.parametrize(
+    ("compute", "capabilities"),
+    [
+        ("8.6\n12.0", [(8, 6), (12, 0)]),
+        ('Field "compute_cap" is not a valid field to query.', [None, None]),
+    ],
+)
+def test_the_script_asks_for_each_gpu(tmp_path, compute, capabilities):
+    tool = tmp_path / "nvidia-smi"
+    boards = "550.54.15, 24564 MiB, NVIDIA A10\n550.54.15, 97887 MiB, NVIDIA RTX PRO 6000"
+    tool.write_text(
+        f"#!/bin/sh\ncase $1 in *compute_cap*) echo '{compute}' ;; *) echo '{boards}' ;; esac\n"
+    )
+    tool.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", SCRIPT], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+    )
+    (tmp_path / "page").write_text(done.stdout)
+    gpus = read_site(tmp_path / "page").gpus
+    assert [one.capability for one in gpus] == capabilities
+    assert [one.name for one in gpus] == ["NVIDIA A10", "NVIDIA RTX PRO 6000"]
 
 
 @pytest.fixture
