@@ -4,8 +4,8 @@
 
 Their weights are random: time and memory do not depend on what a network has learnt, but what is
 found does. So those that detect speech take everything for speech, which costs the most that a
-recording can. The sizes are those of TitaNet-L, frame MarbleNet, Sortformer with 4 speakers, and
-pyannote's community-1.
+recording can. The sizes are those of TitaNet-L, frame MarbleNet, Sortformer with 4 speakers
+(version 1, and the streaming version 2), and pyannote's community-1.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ COMMON = {
     "train_ds": None,
     "validation_ds": None,
     "optim": {"name": "sgd", "lr": 0.01},
+}
+STREAMING = {
+    "spkcache_len": 188,
+    "fifo_len": 0,
+    "chunk_len": 188,
+    "chunk_left_context": 1,
+    "chunk_right_context": 1,
+    "spkcache_update_period": 188,
 }
 PIPELINE = """\
 dependencies:
@@ -55,7 +63,8 @@ def main() -> None:
     place = Path(sys.argv[1])
     save_nemo("EncDecSpeakerLabelModel", titanet(), place / "titanet")
     save_nemo("EncDecFrameClassificationModel", marblenet(), place / "marblenet")
-    save_nemo("SortformerEncLabelModel", sortformer(), place / "sortformer")
+    for folder, config in (("sortformer", {}), ("sortformer-streaming", STREAMING)):
+        save_nemo("SortformerEncLabelModel", sortformer(config), place / folder)
     save_pyannote(place / "pyannote")
 
 
@@ -146,21 +155,22 @@ def marblenet() -> dict[str, Any]:
     }
 
 
-def sortformer() -> dict[str, Any]:
+def sortformer(streaming: dict[str, int]) -> dict[str, Any]:
     wide, narrow = 512, 192
     return {
-        "streaming_mode": False,
+        "streaming_mode": bool(streaming),
         "pil_weight": 0.5,
         "ats_weight": 0.5,
         "max_num_of_spks": 4,
         "model_defaults": {"fc_d_model": wide, "tf_d_model": narrow},
-        "preprocessor": preprocessor("per_feature"),
+        "preprocessor": preprocessor("NA" if streaming else "per_feature"),
         "sortformer_modules": {
             "_target_": f"{MODULES}.sortformer_modules.SortformerModules",
             "num_spks": 4,
             "dropout_rate": 0.1,
             "fc_d_model": wide,
             "tf_d_model": narrow,
+            **streaming,
         },
         "encoder": {
             "_target_": f"{MODULES}.ConformerEncoder",
