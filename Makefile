@@ -21,8 +21,6 @@ WITHOUT_TORCH = $(addprefix --no-emit-package ,torch triton cuda-toolkit nvidia-
 	nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft \
 	nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
 	nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx)
-# torch brings cuDNN for CUDA 13, whose files have the same names; CTranslate2 needs none.
-WITHOUT_CUDNN_12 = --no-emit-package nvidia-cudnn-cu12
 
 .PHONY: help demo test test-speakers speakers test-large large test-images check fix bench docs lock clean
 
@@ -114,7 +112,7 @@ lock: $(VENV)/installed-dev
 	$(COMPILE) --constraint requirements/dev.txt --extra cpu --extra server --extra site \
 		--output-file requirements/cpu.txt pyproject.toml
 	$(COMPILE) --constraint requirements/torch.txt --constraint requirements/speakers.txt \
-		$(WITHOUT_CUDNN_12) --extra gpu --extra server --extra site --extra speakers \
+		--extra gpu --extra server --extra site --extra speakers \
 		--output-file requirements/gpu.txt pyproject.toml
 
 clean:

@@ -1,11 +1,13 @@
 """Who speaks: time and memory of each back end, and words and speakers at once or in turn.
 
     python benchmarks/speakers.py RECORDING WHISPER [--nemo VOICES VAD] [--sortformer MODEL]
-        [--pyannote PIPELINE]
+        [--pyannote PIPELINE] [--minutes MINUTES ...]
 
 WHISPER and the others are folders of models. Each back end runs in a process of its own: once to
 load, then the recording by itself, then with the words after it, then with the words beside it.
-Ratios are what counts; real time is the length of the recording.
+Ratios are what counts; real time is the length of the recording. With --minutes, instead: the peak
+of memory without Whisper, for the recording again and again until it is so long, each in a process
+of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.engine.audio import read_recording
+import numpy as np
+
+from runtime.engine.audio import SAMPLE_RATE, read_recording
 from runtime.engine.hardware import find_hardware
 from runtime.engine.speakers.diarizer import SpeakerHints
 from runtime.engine.whisper import WhisperEngine
@@ -46,22 +50,55 @@ def main() -> None:
     parser.add_argument("--nemo", type=Path, nargs=2, metavar=("VOICES", "VAD"))
     parser.add_argument("--sortformer", type=Path)
     parser.add_argument("--pyannote", type=Path)
+    parser.add_argument("--minutes", type=int, nargs="+", help="how memory grows with length")
     given = parser.parse_args()
     roles = {
         "nemo": dict(zip(("speaker-embedding", "vad"), given.nemo or (), strict=False)),
         "sortformer": {"diarization": given.sortformer},
         "pyannote": {"diarization": given.pyannote},
     }
+    asked = {
+        name: {role: folder.absolute() for role, folder in files.items()}
+        for name, files in roles.items()
+        if files and all(files.values())
+    }
+    if given.minutes:
+        by_length(asked, given.recording, given.minutes)
+    else:
+        beside_words(asked, given.recording, given.whisper)
+
+
+def beside_words(asked: dict[str, dict[str, Path]], recording: Path, whisper: Path) -> None:
     print("| back end | load | real-time factor | + words, in turn | at once | ratio | memory |")
     print("|---|---|---|---|---|---|---|")
-    for name, files in roles.items():
-        if files and all(files.values()):
-            absolute = {role: folder.absolute() for role, folder in files.items()}
-            # A process of its own: what one library leaves behind is not the next one's memory.
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, mp_context=context) as pool:
-                told = pool.submit(measure, name, absolute, given.whisper, given.recording).result()
-            print(row(name, *told))
+    for name, files in asked.items():
+        print(row(name, *alone(measure, name, files, whisper, recording)))
+
+
+def by_length(asked: dict[str, dict[str, Path]], recording: Path, minutes: list[int]) -> None:
+    print("| back end | length | real-time factor | peak of memory |")
+    print("|---|---|---|---|")
+    for name, files in asked.items():
+        for length in minutes:
+            seconds, most = alone(diarized, name, files, recording, length)
+            factor = seconds / (60 * length)
+            print(f"| {name} | {length} min | {factor:.3f} | {most / 1e6:.0f} MB |", flush=True)
+
+
+def alone(work: Callable[..., Any], *given: Any) -> Any:
+    """In a process of its own: what one library leaves behind is not the next one's memory."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(work, *given).result()
+
+
+def diarized(name: str, files: dict[str, Path], recording: Path, minutes: int) -> tuple[float, int]:
+    """Seconds that it takes to tell who speaks for so many minutes, and the peak of memory."""
+    samples = np.resize(read_recording(recording).samples, minutes * 60 * SAMPLE_RATE)
+    loaded = importlib.import_module(f"runtime.engine.speakers.{name}")
+    back_end = loaded.load(files, find_hardware("auto"))
+    _, seconds = timed(lambda: back_end.diarize(samples, SpeakerHints()))
+    return seconds, peak()
 
 
 def measure(

@@ -1,15 +1,17 @@
 """Models that tell speakers apart, of the sizes that are published, for benchmarks/speakers.py.
 
-    python benchmarks/voices.py FOLDER
+    python benchmarks/voices.py FOLDER [--layers 1]
 
 Their weights are random: time and memory do not depend on what a network has learnt, but what is
 found does. So those that detect speech take everything for speech, which costs the most that a
-recording can. The sizes are those of TitaNet-L, frame MarbleNet, Sortformer with 4 speakers, and
-pyannote's community-1.
+recording can. The sizes are those of TitaNet-L, frame MarbleNet, Sortformer with 4 speakers
+(version 1, and the streaming version 2), and pyannote's community-1. With one layer in place of its
+18 Sortformer is quicker, and its memory grows as much with the length of a recording.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
 from importlib import import_module
@@ -27,6 +29,14 @@ COMMON = {
     "train_ds": None,
     "validation_ds": None,
     "optim": {"name": "sgd", "lr": 0.01},
+}
+STREAMING = {
+    "spkcache_len": 188,
+    "fifo_len": 0,
+    "chunk_len": 188,
+    "chunk_left_context": 1,
+    "chunk_right_context": 1,
+    "spkcache_update_period": 188,
 }
 PIPELINE = """\
 dependencies:
@@ -52,10 +62,15 @@ params:
 
 
 def main() -> None:
-    place = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--layers", type=int, default=18, help="of Sortformer")
+    given = parser.parse_args()
+    place = given.folder
     save_nemo("EncDecSpeakerLabelModel", titanet(), place / "titanet")
     save_nemo("EncDecFrameClassificationModel", marblenet(), place / "marblenet")
-    save_nemo("SortformerEncLabelModel", sortformer(), place / "sortformer")
+    for folder, config in (("sortformer", {}), ("sortformer-streaming", STREAMING)):
+        save_nemo("SortformerEncLabelModel", sortformer(config, given.layers), place / folder)
     save_pyannote(place / "pyannote")
 
 
@@ -146,27 +161,28 @@ def marblenet() -> dict[str, Any]:
     }
 
 
-def sortformer() -> dict[str, Any]:
+def sortformer(streaming: dict[str, int], layers: int) -> dict[str, Any]:
     wide, narrow = 512, 192
     return {
-        "streaming_mode": False,
+        "streaming_mode": bool(streaming),
         "pil_weight": 0.5,
         "ats_weight": 0.5,
         "max_num_of_spks": 4,
         "model_defaults": {"fc_d_model": wide, "tf_d_model": narrow},
-        "preprocessor": preprocessor("per_feature"),
+        "preprocessor": preprocessor("NA" if streaming else "per_feature"),
         "sortformer_modules": {
             "_target_": f"{MODULES}.sortformer_modules.SortformerModules",
             "num_spks": 4,
             "dropout_rate": 0.1,
             "fc_d_model": wide,
             "tf_d_model": narrow,
+            **streaming,
         },
         "encoder": {
             "_target_": f"{MODULES}.ConformerEncoder",
             "feat_in": 80,
             "feat_out": -1,
-            "n_layers": 18,
+            "n_layers": layers,
             "d_model": wide,
             "subsampling": "dw_striding",
             "subsampling_factor": 8,
@@ -179,7 +195,7 @@ def sortformer() -> dict[str, Any]:
         },
         "transformer_encoder": {
             "_target_": f"{MODULES}.transformer.transformer_encoders.TransformerEncoder",
-            "num_layers": 18,
+            "num_layers": layers,
             "hidden_size": narrow,
             "inner_size": 768,
             "num_attention_heads": 8,

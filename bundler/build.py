@@ -38,7 +38,8 @@ from bundler.scan.verdict import judge, scan_files, scan_images, scan_programs
 from bundler.sources import Access
 from bundler.terms import announce
 from bundler.volume_writer import writing
-from bundler.wheelhouse import complete as wheelhouse
+from bundler.wheelhouse.complete import check_complete
+from bundler.wheelhouse.overlaps import check_overlaps
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ def build(
     with access.cache.used():
         announce((model.id, model.terms) for model in lock.models)
         fetched = fetch(lock, access)
-        wheelhouse.check_complete(lock, fetched.paths)
+        check_complete(lock, fetched.paths)
+        check_overlaps(lock, fetched.paths)
         tree = whole_tree(lock, fetched.paths)
         checks = _check_models(profile, tree, fetched.paths, skipped, access)
         manifest, contents = compose(

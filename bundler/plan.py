@@ -13,6 +13,7 @@ from bundler.lock import Lock, LockedModel
 from bundler.measured import recall
 from bundler.profile import Profile
 from bundler.sources import Access
+from bundler.wheelhouse.installed import installed_size
 from bundler.wheelhouse.locked import LockedRuntime
 from bundler.wheelhouse.targets import Target
 from bundler.wheelhouse.wanted import CARRIED, HOST
@@ -71,6 +72,7 @@ class PlannedRuntime:
         targets: for which Pythons and platforms.
         files: wheels and carried Pythons, each once.
         size: their bytes together; this project's own wheel, some hundred kilobytes, comes to it.
+        installed: bytes that the bootstrap and the largest target take on the host, an estimate.
         python: `carried`, or `host` where the host must have one of the targets.
         built: sdists that a wheel is built of on the builder.
     """
@@ -79,6 +81,7 @@ class PlannedRuntime:
     targets: tuple[PlannedTarget, ...]
     files: int
     size: int
+    installed: int
     python: str
     built: tuple[str, ...]
 
@@ -91,7 +94,7 @@ class Plan:
         hosts: what the builder must reach, if every source is to be tried.
         cache_disk: the builder's download cache, without archives that a source is cut from.
         bundle_disk: the bundle, at most.
-        host_disk: the isolated host: the bundle and one copy of the models.
+        host_disk: the isolated host: the bundle, one copy of its files, and the runtime installed.
         memory: of the isolated host, while the largest model is loaded and verified.
         gpu_memory: of its GPU; None on a CPU.
         missing: what the lock lacks; it cannot be built before.
@@ -126,6 +129,7 @@ def make_plan(profile: Profile, lock: Lock, access: Access) -> Plan:
     unique = {(file.sha256 or path): file.bytes_expected for path, file in _named(lock)}
     size = sum(unique.values())
     bundle = size + size // OVERHEAD + MB
+    runtime = _runtime(lock.runtime) if lock.runtime else None
     hosts = {
         host for model in lock.artifacts for src in model.sources for host in src.hosts(access)
     }
@@ -140,11 +144,11 @@ def make_plan(profile: Profile, lock: Lock, access: Access) -> Plan:
         size=size,
         cache_disk=size,
         bundle_disk=bundle,
-        host_disk=bundle + size,
+        host_disk=bundle + size + (runtime.installed if runtime else 0),
         memory=memory.to_load(_loaded(lock)),
         gpu_memory=memory.to_load_on_gpu(_loaded(lock)) if profile.device == "gpu" else None,
         missing=tuple(lock.missing()),
-        runtime=_runtime(lock.runtime) if lock.runtime else None,
+        runtime=runtime,
         extras=profile.extras,
     )
 
@@ -186,6 +190,7 @@ def _runtime(runtime: LockedRuntime) -> PlannedRuntime:
         ),
         files=len(files),
         size=sum(file.bytes_expected for file in files.values()),
+        installed=installed_size(runtime),
         python=CARRIED if runtime.interpreters else HOST,
         built=tuple(one.recipe.sdist.path for one in runtime.releases if one.recipe),
     )
@@ -240,6 +245,15 @@ def _python(plan: Plan) -> str:
     return f"{' or '.join(pythons)}, and nothing else"
 
 
+def _disk(plan: Plan) -> str:
+    """What the host keeps: nothing of it is a passing need."""
+    if plan.runtime is None:
+        return f"{human_size(plan.host_disk)} (bundle and one copy)"
+    installed = human_size(plan.runtime.installed)
+    about = "at least" if plan.missing else "about"
+    return f"{about} {human_size(plan.host_disk)} (bundle, one copy, and {installed} installed)"
+
+
 def _needs(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "hosts to reach", ", ".join(plan.hosts) or "none"
     yield "to download", f"{'at least' if plan.missing else 'about'} {human_size(plan.size)}"
@@ -254,7 +268,7 @@ def _needs(plan: Plan) -> Iterator[tuple[str, str]]:
     builder = plan.cache_disk + plan.bundle_disk
     yield "builder's disk", f"{human_size(builder)} (download cache and bundle)"
     yield "bundle", f"{human_size(plan.bundle_disk)} at most"
-    yield "isolated host's disk", f"{human_size(plan.host_disk)} (bundle and one copy)"
+    yield "isolated host's disk", _disk(plan)
     yield "isolated host's RAM", f"about {human_size(plan.memory)} (while loading, verified)"
     yield "isolated host's Python", _python(plan)
     if plan.runtime and _SERVER not in plan.runtime.extras:

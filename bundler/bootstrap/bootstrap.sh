@@ -92,14 +92,13 @@ for key in "$@"; do
     signature=statement.json.$id.sig
     take "$signature" 65536 "ask the owner of '$key' to sign; or do not give a key that need not sign"
     signature=$papers/$signature
+    case "$kind, $(openssl version)" in
+        *'384 bit'*) ;;
+        *', OpenSSL 1'*) end 1 "this openssl cannot check the key '$key'" "give that owner's NAME.ecdsa-p384.pub" ;;
+    esac
     case $kind in
         *'384 bit'*) openssl dgst -sha384 -verify "$papers/key" -signature "$signature" "$papers/pae" ;;
-        *)
-            case $(openssl version) in
-                'OpenSSL 1'*) end 1 "this openssl cannot check the key '$key'" "give that owner's NAME.ecdsa-p384.pub" ;;
-            esac
-            openssl pkeyutl -verify -pubin -inkey "$papers/key" -rawin -in "$papers/pae" -sigfile "$signature"
-            ;;
+        *) openssl pkeyutl -verify -pubin -inkey "$papers/key" -rawin -in "$papers/pae" -sigfile "$signature" ;;
     esac >/dev/null 2>&1 || end 3 "the signature by '$key' is bad: somebody changed the statement" "$again"
     say "signed by $key"
 done

@@ -7,9 +7,10 @@ what it says is believed in nothing but in what would fail there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -36,11 +37,18 @@ class SitePython:
 
 @dataclass(frozen=True)
 class SiteGpu:
-    """An NVIDIA board: the major version of its driver, its memory in bytes, its name."""
+    """An NVIDIA board.
+
+    Attributes:
+        driver: the major version of its driver.
+        memory: in bytes.
+        capability: compute capability, as (8, 6); None where the driver is too old to tell.
+    """
 
     driver: int
     memory: int
     name: str
+    capability: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ def _site(rows: list[tuple[str, str]]) -> Site:
         pythons=tuple(dict.fromkeys(_pythons(every("python")))),
         features=frozenset(last("processor features").split()),
         memory=_kib(last("memory total")),
-        gpus=tuple(_gpus(every("gpu"))),
+        gpus=tuple(_gpus(every("gpu"), every("gpu capability"))),
         places=tuple(_places(every("place"))),
         guards=frozenset(
             name
@@ -153,10 +161,16 @@ def _pythons(values: Iterable[str]) -> Iterable[SitePython]:
             yield SitePython(found[1], version, found[5] == "venv")
 
 
-def _gpus(values: Iterable[str]) -> Iterable[SiteGpu]:
-    for value in values:
+def _gpus(values: Sequence[str], capabilities: Sequence[str]) -> Iterable[SiteGpu]:
+    """Both in the order of `nvidia-smi`."""
+    for value, capability in zip_longest(values, capabilities[: len(values)], fillvalue=""):
         if found := re.fullmatch(r"(\d{1,4})[\d.]*, (\d{1,9}) MiB, (.*)", value):
-            yield SiteGpu(int(found[1]), int(found[2]) * _KIB * _KIB, found[3])
+            yield SiteGpu(
+                int(found[1]),
+                int(found[2]) * _KIB * _KIB,
+                found[3],
+                _pair(re.fullmatch(r"(\d{1,3})\.(\d{1,3})", capability)),
+            )
 
 
 def _places(values: Iterable[str]) -> Iterable[SitePlace]:

@@ -10,14 +10,13 @@ from typing import Final
 
 from airgap import processor
 from airgap.console import human_size
+from airgap.cuda import Cuda
 from airgap.finding import Finding, fail, ok, warn
 from airgap.strict_json import from_time
 from bundler.lock import Lock
 from bundler.plan import Plan
 from bundler.site.page import Site, SitePlace
-
-_OLDEST_DRIVER: Final = 525
-"""Of NVIDIA's drivers: the first that runs CUDA 12."""
+from bundler.wheelhouse.cuda import newest_cuda
 
 _P384_ONLY: Final = (1, 1)
 _RAW: Final = (3, 0)
@@ -35,9 +34,10 @@ class Needs:
     Attributes:
         targets: Pythons and platforms that it carries wheels for; none where it carries no runtime.
         carries_python: whether a Python comes with them.
-        disk: for the bundle and one copy of its files.
+        disk: for the bundle, one copy of its files, and the runtime installed.
         memory: while the largest model is loaded and verified.
         gpu_memory: None on a CPU.
+        cuda: the newest that its programs are built for.
         created: when its lock was made.
     """
 
@@ -46,6 +46,7 @@ class Needs:
     disk: int
     memory: int
     gpu_memory: int | None
+    cuda: Cuda
     created: datetime
 
 
@@ -58,6 +59,7 @@ def needs(plan: Plan, lock: Lock) -> Needs:
         disk=plan.host_disk,
         memory=plan.memory,
         gpu_memory=plan.gpu_memory,
+        cuda=newest_cuda(runtime),
         created=from_time(lock.created),
     )
 
@@ -171,10 +173,17 @@ def _gpu(site: Site, needs: Needs) -> Finding:
     if not site.gpus:
         return fail("the profile is for a GPU, and none is told", "a profile with `device: cpu`")
     best = max(site.gpus, key=lambda one: one.memory)
-    if best.driver < _OLDEST_DRIVER:
+    cuda = needs.cuda
+    if best.driver < cuda.driver:
         return fail(
-            f"NVIDIA's driver is {best.driver}, and CUDA 12 wants {_OLDEST_DRIVER}",
+            f"NVIDIA's driver is {best.driver}, and {cuda} wants {cuda.driver} or newer",
             "install a newer driver there",
+        )
+    if best.capability is not None and best.capability < cuda.capability:
+        found, oldest = (".".join(map(str, one)) for one in (best.capability, cuda.capability))
+        return fail(
+            f"'{best.name}' has compute capability {found}, and {cuda} has code from {oldest} on",
+            "a newer GPU, or `device: cpu`",
         )
     if best.memory < needs.gpu_memory:
         return fail(
@@ -192,8 +201,8 @@ def _place(site: Site, needs: Needs) -> Finding:
     if not roomy:
         most = max(site.places, key=lambda one: one.free)
         return fail(
-            f"'{most.path}' has most room, {human_size(most.free)}, and the bundle and one copy "
-            f"take {human_size(needs.disk)}",
+            f"'{most.path}' has most room, {human_size(most.free)}, and {_kept(needs)} take "
+            f"{human_size(needs.disk)}",
             "more disk, or a smaller profile",
         )
     good = [one for one in roomy if _runs(one) or not needs.targets]
@@ -210,6 +219,12 @@ def _place(site: Site, needs: Needs) -> Finding:
         )
     chosen = next(one for one in good if one.writable)
     return ok(f"'{chosen.path}', {human_size(chosen.free)} free")
+
+
+def _kept(needs: Needs) -> str:
+    if needs.targets:
+        return "the bundle, one copy and the installed runtime"
+    return "the bundle and one copy"
 
 
 def _guards(site: Site, needs: Needs) -> Finding:

@@ -33,8 +33,10 @@ row 'processor cores' "$(nproc)"
 while read -r key value _; do
     case $key in MemTotal:) row 'memory total' "$value KiB" ;; MemAvailable:) row 'memory available' "$value KiB" ;; esac
 done </proc/meminfo
-gpus=$(has nvidia-smi && nvidia-smi --query-gpu=driver_version,memory.total,name --format=csv,noheader 2>/dev/null)
+asked() { has nvidia-smi && nvidia-smi --query-gpu="$1" --format=csv,noheader 2>/dev/null; }
+gpus=$(asked driver_version,memory.total,name)
 [ -z "$gpus" ] || echo "$gpus" | while read -r gpu; do row gpu "$gpu"; done
+[ -z "$gpus" ] || asked compute_cap | while read -r gpu; do row 'gpu capability' "$gpu"; done
 [ -n "$gpus" ] || row gpu "$([ -r /proc/driver/nvidia/version ] && one /proc/driver/nvidia/version || echo none)"
 
 # Each place that could hold it: free KiB, file system, mount options, path.

@@ -16,4 +16,7 @@
 - `own`: the wheel of this very project
 - `programs`: what the build adds to the tree: that wheel, and the requirements of each target
 - `complete`: whether a target has everything that its wheels ask for
+- `installed`: how much disk they take on the host
+- `cuda`: which CUDA they are built for
+- `overlaps`: whether two of its wheels install different files under one path
 """

@@ -9,13 +9,16 @@ from airgap import memory
 from airgap.console import human_size
 from airgap.finding import Check, Finding, Trouble, fail, ok, warn
 from runtime.doctor.facts import Bundle, Model
-from runtime.doctor.hardware import computes_on_gpu
+from runtime.doctor.hardware import computes_on_gpu, torch_lacks
 from runtime.engine.speakers.choosing import BACK_ENDS, Diarization
 from runtime.store import SPARE
 from runtime.verified_load import VerifiedLoad
 
 _NAMED: Final = 3
 """How many files a finding names."""
+
+_WHISPER: Final = "faster-whisper"
+"""The one engine that computes without torch."""
 
 _TOLERANCE: Final = timedelta(minutes=5)
 
@@ -167,6 +170,16 @@ def _gpu_memory(bundle: Bundle) -> Finding | None:
     return ok(f"its models take about {human_size(needed)} of {human_size(there)}")
 
 
+def _torch(bundle: Bundle) -> Finding | None:
+    """A server that loads such a model ends there; of Whisper alone it would start."""
+    lacking = torch_lacks(bundle.host)
+    by_torch = [one.id for one in _loaded(bundle) if one.engine not in {None, _WHISPER}]
+    if bundle.trouble is not None or lacking is None or not by_torch:
+        return None
+    found, fix = lacking
+    return fail(f"{_listed(tuple(by_torch))}: {found}", f"{fix}; or --device cpu")
+
+
 def _copies(bundle: Bundle) -> Finding | None:
     engines = {one.engine for one in BACK_ENDS}
     copied = sum(one.size for one in _loaded(bundle) if one.engine in engines)
@@ -210,6 +223,7 @@ CHECKS: Final = (
     Check("bundle.emotion", "Are the libraries there that its emotion models need?", _emotion),
     Check("bundle.memory", "Is there memory to load it, verified?", _memory),
     Check("bundle.gpu-memory", "Is there memory of the GPU?", _gpu_memory),
+    Check("bundle.torch", "Does torch compute where its models would be loaded?", _torch),
     Check("bundle.copies", "Is there space for the copies that some libraries need?", _copies),
     Check("offer.space", "Is there space to mount it?", _space),
     Check("offer.base", "Are the files here that a delta leaves out?", _base),

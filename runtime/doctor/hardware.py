@@ -6,15 +6,10 @@ from typing import Final
 
 from airgap import processor
 from airgap.console import human_size
+from airgap.cuda import OLDEST, Cuda, of_major
 from airgap.finding import Check, Finding, Trouble, fail, ok, warn
 from runtime.doctor.facts import Host
 from runtime.doctor.surroundings import FORCED_ISA, VISIBLE
-
-_OLDEST_CUDA: Final = (12, 0)
-"""Of the driver: cuBLAS 12 needs it. (CUDA 12 release notes, minor version compatibility.)"""
-
-_OLDEST_GPU: Final = (5, 0)
-"""CUDA 12 has no code for older ones."""
 
 _HALF_FLOATS: Final = (7, 0)
 """GPUs before it have no quick float16."""
@@ -54,12 +49,8 @@ def _driver(host: Host) -> Finding | None:
         return _lacking(host, "NVIDIA's driver is not loaded", "install it; then: nvidia-smi")
     if cuda.error is not None:
         return _lacking(host, f"NVIDIA's driver does not start: {cuda.error}", "nvidia-smi")
-    if cuda.driver < _OLDEST_CUDA:
-        return _lacking(
-            host,
-            f"NVIDIA's driver runs CUDA {_dotted(cuda.driver)}, expected 12.0 or newer",
-            "install driver 525 or newer",
-        )
+    if cuda.driver[0] < OLDEST.major:
+        return _lacking(host, *_too_old(cuda.driver, OLDEST))
     if not cuda.gpus:
         hidden = f" ({VISIBLE}={host.surroundings.variables.get(VISIBLE, '')})"
         return _lacking(host, f"the driver shows no GPU{hidden}", f"unset {VISIBLE}")
@@ -78,31 +69,28 @@ def _cublas(host: Host) -> Finding | None:
     )
 
 
-def _cudnn(host: Host) -> Finding | None:
-    cuda = host.machine.cuda
-    if not computes_on_gpu(host):
-        return None
-    if cuda.cudnn:
-        return ok("cuDNN 9")
-    return warn(
-        "the loader finds no libcudnn.so.9: Whisper works without, other libraries may not",
-        _library_fix(cuda.wheels),
-    )
-
-
 def _capability(host: Host) -> Finding | None:
     if not computes_on_gpu(host):
         return None
     gpu = host.machine.cuda.gpus[0]
     shown = f"{gpu.name}, compute capability {_dotted(gpu.capability)}, {human_size(gpu.memory)}"
     asked = host.wish.compute_type
-    if gpu.capability < _OLDEST_GPU:
-        return fail(f"{shown}: CUDA 12 has no code for it", "--device cpu")
+    if gpu.capability < OLDEST.capability:
+        return fail(f"{shown}: {OLDEST} has no code for it", "--device cpu")
     if gpu.capability < _HALF_FLOATS and asked == "float16":
         return fail(f"{shown}: no quick float16, expected 7.0 or newer", "--compute-type auto")
     if gpu.capability < _HALF_FLOATS:
         return warn(f"{shown}: no quick float16", "--compute-type auto takes int8_float32")
     return ok(shown)
+
+
+def _torch(host: Host) -> Finding | None:
+    if host.libraries.torch_cuda is None or not computes_on_gpu(host):
+        return None
+    if lacking := torch_lacks(host):
+        found, fix = lacking
+        return warn(f"{found}: Whisper works without, speakers and emotion do not", fix)
+    return ok(f"torch is built for CUDA {host.libraries.torch_cuda}")
 
 
 def _wanted(host: Host) -> bool:
@@ -114,6 +102,34 @@ def computes_on_gpu(host: Host) -> bool:
     engine = host.machine.engine
     chosen = isinstance(engine, str) and engine.startswith("cuda")
     return bool(host.machine.cuda.gpus) and (chosen or _wanted(host))
+
+
+def torch_lacks(host: Host) -> tuple[str, str] | None:
+    """Why torch would not compute on the GPU that the engine takes, and the fix; None: it would.
+
+    CTranslate2 and torch each bring a CUDA of their own, and torch's can be the newer.
+    """
+    built_for, cuda = host.libraries.torch_cuda, host.machine.cuda
+    if built_for is None or not computes_on_gpu(host):
+        return None
+    wanted, gpu = of_major(int(built_for.partition(".")[0])), cuda.gpus[0]
+    if cuda.driver and cuda.driver[0] < wanted.major:
+        found, fix = _too_old(cuda.driver, wanted)
+        return f"torch is built for CUDA {built_for}, and {found}", fix
+    if gpu.capability < wanted.capability:
+        found, oldest = _dotted(gpu.capability), _dotted(wanted.capability)
+        found = f"compute capability {found}, expected {oldest} or newer"
+        told = f"torch is built for CUDA {built_for}, which has no code for {gpu.name}: {found}"
+        return told, "a newer GPU"
+    return None
+
+
+def _too_old(driver: tuple[int, int], wanted: Cuda) -> tuple[str, str]:
+    """What is told of a driver that runs no CUDA of that version, and its fix."""
+    return (
+        f"NVIDIA's driver runs CUDA {_dotted(driver)}, expected {wanted.major}.0 or newer",
+        f"install driver {wanted.driver} or newer",
+    )
 
 
 def _lacking(host: Host, found: str, fix: str) -> Finding:
@@ -138,6 +154,6 @@ CHECKS: Final = (
     Check("hardware.engine", "Which device and arithmetic does it choose?", _engine),
     Check("gpu.driver", "Does NVIDIA's driver run CUDA 12, and show a GPU?", _driver),
     Check("gpu.cublas", "Does the loader find cuBLAS 12?", _cublas),
-    Check("gpu.cudnn", "Does the loader find cuDNN 9?", _cudnn),
     Check("gpu.capability", "Can the GPU do the compute type?", _capability),
+    Check("gpu.torch", "Does torch's CUDA fit driver and GPU?", _torch),
 )

@@ -235,7 +235,7 @@ def _machine(answer: dict[str, Any] | Trouble) -> Machine:
     flags = re.search(r"^(?:flags|Features)\s*:(.*)$", network.read("/proc/cpuinfo"), re.MULTILINE)
     total, available = memory.total_and_available()
     engine: str | Trouble | None = answer if isinstance(answer, Trouble) else None
-    cuda = Cuda(0, None, None, (), cublas=False, cudnn=False, wheels=())
+    cuda = Cuda(0, None, None, (), cublas=False, wheels=())
     if not isinstance(answer, Trouble):
         engine = _sentence(answer["engine"]) if answer["engine"] else None
         cuda = _cuda(answer["cuda"])
@@ -259,7 +259,6 @@ def _cuda(told: dict[str, Any]) -> Cuda:
             Gpu(one["name"], _pair(one["capability"]), one["memory"]) for one in told["gpus"]
         ),
         cublas=told["cublas"],
-        cudnn=told["cudnn"],
         wheels=tuple(told["wheels"]),
     )
 

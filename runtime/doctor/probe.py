@@ -78,7 +78,6 @@ def cuda() -> dict[str, Any]:
         answer["gpus"] = [] if answer["error"] else _gpus(driver)
     seen = driver is not None  # a hundred megabytes, read only where they could be of use
     answer["cublas"] = seen and _library("libcublas.so.12") is not None
-    answer["cudnn"] = seen and _library("libcudnn.so.9") is not None
     answer["wheels"] = _wheels()
     return answer
 
@@ -125,7 +124,7 @@ def _wheels() -> list[str]:
     """Folders of NVIDIA's wheels with libraries in them, which the loader does not look into."""
     spec = find_spec("nvidia")
     roots = list(spec.submodule_search_locations or ()) if spec else []
-    found = (Path(root, name, "lib") for root in roots for name in ("cublas", "cudnn"))
+    found = (Path(root, "cublas", "lib") for root in roots)
     return [str(folder) for folder in found if folder.is_dir()]
 
 

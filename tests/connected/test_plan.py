@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 
 from airgap.console import Console
 from bundler.lock import Lock, read_lock
+from bundler.locked_model import LockedFile
 from bundler.plan import Plan, make_plan, show_plan
 from bundler.profile import Profile, read_profile
 from bundler.sources import Access
+from bundler.wheelhouse.installed import installed_size
+from bundler.wheelhouse.locked import LockedInterpreter
 
 LARGE_V3 = 3_087_284_237 + 2394 + 340 + 2_480_617 + 1_068_114
 COMMUNITY = 444 + 26_646_242 + 133_852 + 134_376 + 5_906_507
@@ -36,7 +40,37 @@ def test_sizes_add_up(planned: Plan) -> None:
     assert planned.size == planned.cache_disk == total
     assert [model.size for model in planned.models] == [LARGE_V3, COMMUNITY, JFK]
     assert total < planned.bundle_disk <= total * 1.0015
-    assert planned.host_disk == planned.bundle_disk + total
+    assert planned.host_disk == planned.bundle_disk + total + planned.runtime.installed
+
+
+@pytest.mark.parametrize(
+    ("name", "measured"),
+    [("cpu-small", 534_000_000), ("gpu-pyannote", 7_734_000_000), ("gpu-full", 8_306_000_000)],
+)
+def test_what_is_installed_is_reckoned_as_it_was_measured(
+    access: Access, name: str, measured: int
+) -> None:
+    path, profile = read_profile(name)
+    runtime = make_plan(profile, read_lock(path, profile), access).runtime
+    assert runtime is not None
+    assert measured < runtime.installed - 110_000_000 < 1.05 * measured  # benchmarks/wheels.py
+
+
+def test_the_largest_target_counts_and_a_carried_python_three_times(
+    gpu: tuple[Profile, Lock],
+) -> None:
+    runtime = gpu[1].runtime
+    assert runtime is not None
+    small, large = (
+        replace(one, wheels=one.wheels[:count])
+        for one, count in zip(runtime.targets, (1, 9), strict=True)
+    )
+    alone = installed_size(replace(runtime, targets=(large,)))
+    assert installed_size(replace(runtime, targets=(small, large))) == alone
+    archive = LockedFile("python.tar.gz", 30_000_000, "0" * 64)
+    python = LockedInterpreter(large.target, "PSF-2.0", (), (archive,))
+    carried = replace(runtime, targets=(small, large), interpreters=(python,))
+    assert installed_size(carried) == alone + 9 * archive.bytes_expected
 
 
 def test_verified_loading_holds_two_copies_beside_the_loaded_model(planned: Plan) -> None:
@@ -78,6 +112,7 @@ def test_a_file_that_two_models_share_counts_once(
 def test_it_is_told_for_people(planned: Plan, capsys: Any) -> None:
     show_plan(planned, Console())
     told = capsys.readouterr().out
+    assert re.search(r"isolated host's disk +about .* \(bundle, one copy, and 8\.\d\d GB ins", told)
     assert "gpu-pyannote 1.0.0 (sequence 1), for gpu" in told
     assert "Systran/faster-whisper-large-v3@edaa852e" in told
     page = "https://huggingface.co/pyannote/speaker-diarization-community-1"
@@ -118,6 +153,7 @@ def test_sizes_of_an_incomplete_lock_are_said_to_be_the_least(access: Access, ca
     show_plan(make_plan(profile, read_lock(path, profile), access), Console())
     told = capsys.readouterr()
     assert "at least 486.6 MB" in told.out
+    assert re.search(r"isolated host's disk +at least 1\.", told.out)
     assert "the lock is incomplete: wav2vec2-emotion-categories: 'config.json' has no" in told.err
 
 

@@ -12,6 +12,7 @@ from bundler.lock import Lock, lock_path, read_lock
 from bundler.profile import Profile, shipped_profiles
 from bundler.sources.huggingface import HuggingFace
 from bundler.sources.pypi import Pypi
+from bundler.wheelhouse.names import WheelName
 
 NAMES = [
     "cpu-emotion-categories",
@@ -80,6 +81,15 @@ def test_a_shipped_lock_names_the_files_that_locking_takes(path: Path) -> None:
         assert entry.lacks(named) == []
         assert entry.engine is None or entry.chosen(named) == set(named)
         assert model.sources == entry.sources(model.commit)
+
+
+@pytest.mark.parametrize("path", list(shipped_profiles()), ids=lambda path: path.stem)
+def test_no_target_has_one_library_for_two_versions_of_cuda(path: Path) -> None:
+    runtime = Lock.parse(lock_path(path).read_bytes(), path.name).runtime
+    for one in runtime.targets if runtime else ():
+        projects = [WheelName.parse(file).name for file in one.wheels]
+        of_cuda = [name.rpartition("-cu")[0] for name in projects if "-cu1" in name]
+        assert len(of_cuda) == len(set(of_cuda)), sorted(of_cuda)
 
 
 @pytest.mark.parametrize("name", sorted(UNPUBLISHED))

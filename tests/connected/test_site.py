@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -11,14 +12,19 @@ from datetime import UTC, datetime
 
 import pytest
 
+from airgap.cuda import of_major
 from airgap.errors import UsageError
 from airgap.finding import State
 from bundler.site.page import SCRIPT, SiteGpu, SitePlace, SitePython, read_site
 from bundler.site.rules import RULES, Needs, judge
+from bundler.wheelhouse.cuda import newest_cuda
+from bundler.wheelhouse.locked import LockedRuntime, Release
 
 GIB = 1 << 30
 TARGETS = ("cp311-manylinux_2_28_aarch64", "cp311-manylinux_2_28_x86_64")
-NEEDS = Needs(TARGETS, False, 2 * GIB, 1 * GIB, None, datetime(2026, 1, 1, tzinfo=UTC))
+NEEDS = Needs(
+    TARGETS, False, 2 * GIB, 1 * GIB, None, of_major(12), datetime(2026, 1, 1, tzinfo=UTC)
+)
 PAGE = """\
 survey: airgap 1
 clock: 2026-06-01T10:00:00Z
@@ -38,6 +44,7 @@ processor cores: 8
 memory total: 16777216 KiB
 memory available: 10000000 KiB
 gpu: 550.54.15, 24564 MiB, NVIDIA A10
+gpu capability: 8.6
 place: 1000 KiB, tmpfs rw,nosuid,noexec, writable, /tmp
 place: 40000000 KiB, xfs rw,relatime, writable, /home/with, a comma
 selinux: none
@@ -86,6 +93,30 @@ def test_the_script_writes_a_page_of_this_machine_and_nothing_else(tmp_path, sna
     assert "sha256sum" in here.tools
 
 
+@pytest.mark.parametrize(
+    ("compute", "capabilities"),
+    [
+        ("8.6\n12.0", [(8, 6), (12, 0)]),
+        ('Field "compute_cap" is not a valid field to query.', [None, None]),
+    ],
+)
+def test_the_script_asks_for_each_gpu(tmp_path, compute, capabilities):
+    tool = tmp_path / "nvidia-smi"
+    boards = "550.54.15, 24564 MiB, NVIDIA A10\n550.54.15, 97887 MiB, NVIDIA RTX PRO 6000"
+    tool.write_text(
+        f"#!/bin/sh\ncase $1 in *compute_cap*) echo '{compute}' ;; *) echo '{boards}' ;; esac\n"
+    )
+    tool.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", SCRIPT], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+    )
+    (tmp_path / "page").write_text(done.stdout)
+    gpus = read_site(tmp_path / "page").gpus
+    assert [one.capability for one in gpus] == capabilities
+    assert [one.name for one in gpus] == ["NVIDIA A10", "NVIDIA RTX PRO 6000"]
+
+
 @pytest.fixture
 def snapshot_of():
     return lambda folder: sorted((path, path.lstat().st_mtime_ns) for path in folder.rglob("*"))
@@ -104,7 +135,7 @@ def test_a_page_is_read(site):
     assert (site.glibc, site.openssl) == ((2, 34), (3, 0))
     assert site.tools == {"sha256sum", "tar"}
     assert site.pythons[1] == SitePython("/usr/bin/python3.11", (3, 11, 7), venv=True)
-    assert site.gpus == (SiteGpu(550, 24564 << 20, "NVIDIA A10"),)
+    assert site.gpus == (SiteGpu(550, 24564 << 20, "NVIDIA A10", (8, 6)),)
     assert site.places[1].path == "/home/with, a comma"
     assert site.memory == 16 * GIB
     assert site.namespaces is True
@@ -141,6 +172,7 @@ def test_a_site_that_is_fit_is_all_ok(site):
 PLACE = SitePlace("/srv", 9 * GIB, "ext4", frozenset({"rw"}), writable=True)
 CARRIED = replace(NEEDS, carries_python=True)
 ON_GPU = replace(NEEDS, gpu_memory=6 * GIB)
+ON_CUDA_13 = replace(ON_GPU, cuda=of_major(13))
 NO_RUNTIME = replace(NEEDS, targets=())
 
 
@@ -172,7 +204,18 @@ NO_RUNTIME = replace(NEEDS, targets=())
         ("gpu", {"gpus": ()}, ON_GPU, "fail", "for a GPU, and none is told"),
         ("gpu", {"gpus": (SiteGpu(470, 24 * GIB, "A"),)}, ON_GPU, "fail", "driver is 470"),
         ("gpu", {"gpus": (SiteGpu(550, 4 * GIB, "A"),)}, ON_GPU, "fail", "'A' has"),
+        ("gpu", {"gpus": (SiteGpu(524, 24 * GIB, "A"),)}, ON_GPU, "fail", "wants 525 or newer"),
         ("gpu", {}, ON_GPU, "ok", "NVIDIA A10"),
+        ("gpu", {}, ON_CUDA_13, "fail", "driver is 550, and CUDA 13 wants 580 or newer"),
+        (
+            "gpu",
+            {"gpus": (SiteGpu(580, 32 * GIB, "V100", (7, 0)),)},
+            ON_CUDA_13,
+            "fail",
+            "'V100' has compute capability 7.0, and CUDA 13 has code from 7.5 on",
+        ),
+        ("gpu", {"gpus": (SiteGpu(580, 32 * GIB, "T4", (7, 5)),)}, ON_CUDA_13, "ok", "T4"),
+        ("gpu", {"gpus": (SiteGpu(580, 32 * GIB, "old"),)}, ON_CUDA_13, "ok", "old"),
         ("place", {"places": (replace(PLACE, free=GIB),)}, NEEDS, "fail", "has most room"),
         (
             "place",
@@ -204,6 +247,29 @@ def test_survey_prints_the_script(place):
     assert said.code == 0
     assert said.out == SCRIPT.read_text()
     assert "sh survey.sh > site.txt" in said.err
+
+
+@pytest.mark.parametrize(("driver", "code"), [("535.54", 1), ("580.65", 0)])
+def test_a_driver_is_judged_by_the_cuda_that_is_locked(place, page, driver, code):
+    text = PAGE.replace("550.54.15", driver).replace("40000000 KiB", "90000000 KiB")
+    said = place.airgap("plan", "gpu-full", "--site", page(text))
+    assert said.code == code, said.out
+    assert ("driver is 535, and CUDA 13 wants 580 or newer" in said.out) is bool(code)
+
+
+@pytest.mark.parametrize(
+    ("releases", "major"),
+    [
+        (("cuda-toolkit==13.2.2", "nvidia-cublas-cu12==12.9"), 13),
+        (("nvidia-cudnn-cu13==9.26", "nvidia-cublas-cu12==12.9"), 13),
+        (("nvidia-cublas-cu12==12.9", "cuda-toolkit==12.9.1"), 12),
+        (("numpy==2.4.6",), 12),
+        (("nvidia-nccl-cu11==2.2",), 12),
+    ],
+)
+def test_the_newest_cuda_among_wheels(releases, major):
+    wheels = tuple(Release(name, "MIT", ()) for name in releases)
+    assert newest_cuda(LockedRuntime((), (), (), wheels)) == of_major(major)
 
 
 def test_plan_with_a_site_fails_where_the_site_would(place, page):

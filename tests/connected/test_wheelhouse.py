@@ -29,6 +29,7 @@ from bundler.sources import Access
 from bundler.sources.local import Local
 from bundler.sources.wheels import Wheels
 from bundler.wheelhouse.complete import check_complete
+from bundler.wheelhouse.overlaps import check_overlaps
 from bundler.wheelhouse.own import FILE, own_wheel
 
 X86, ARM = "manylinux_2_28_x86_64", "manylinux_2_28_aarch64"
@@ -350,6 +351,63 @@ def test_a_wheel_that_runs_code_at_each_start_is_refused(
     error = refused(profile, lock, access, tmp_path / "out", UnsafeError)
     assert "av.pth' [wheel.startup]" in error.message
     assert error.exit_code == 3
+
+
+OVERLAPS = [
+    ("shared/lib/libshared.so.9", "shared/lib/libshared.so.9"),
+    ("shared/one.py", "numpy-2.4.6.data/purelib/shared/one.py"),
+    ("av-18.1.0.data/platlib/shared/one.py", "numpy-2.4.6.data/purelib/shared/one.py"),
+    ("av-18.1.0.data/scripts/tool", "numpy-2.4.6.data/data/bin/tool"),
+]
+"""What two wheels bring, that goes to one place."""
+
+
+@pytest.fixture
+def overlapping(published: Any, access: Access, kit: Any) -> Callable[..., Lock]:
+    """A lock of two wheels, each with a file more."""
+
+    def make(one: dict[str, bytes], other: dict[str, bytes]) -> Lock:
+        for release, files in (("av==18.1.0", one), ("numpy==2.4.6", other)):
+            project = release.partition("==")[0]
+            published.archives[project] = {}
+            members = {f"{project}/__init__.py": b"", **files}
+            published.add(project, *kit.installable(release, files=members))
+        return replace(lock_profile(parse(PROFILE + ONE), None, access).lock, models=())
+
+    return make
+
+
+@pytest.mark.parametrize(("one", "other"), OVERLAPS)
+def test_two_wheels_that_would_overwrite_each_other_are_refused(
+    overlapping: Callable[..., Lock], access: Access, tmp_path: Path, one: str, other: str
+) -> None:
+    lock = overlapping({one: b"of CUDA 12"}, {other: b"of CUDA 13"})
+    error = refused(parse(PROFILE + ONE), lock, access, tmp_path / "out", UsageError)
+    assert "wheels of 'ward' would overwrite each other on the isolated host" in error.message
+    assert f"cp312-{ARM}: 'av-18.1.0-py3-none-any.whl' and 'numpy-2.4.6-" in error.message
+    assert error.hint is not None
+    assert "airgap lock ward --runtime-only" in error.hint
+    assert error.exit_code == 2
+
+
+def test_what_two_wheels_bring_alike_is_no_overlap(
+    overlapping: Callable[..., Lock], access: Access
+) -> None:
+    same = {"shared/__init__.py": b"", "shared/no_init.md": b"a namespace\n"}
+    apart = {"av-18.1.0.data/headers/a.h": b"1"}, {"numpy-2.4.6.data/headers/a.h": b"2"}
+    lock = overlapping({**same, **apart[0]}, {**same, **apart[1]})
+    check_overlaps(lock, fetch(lock, access).paths)
+
+
+def test_wheels_of_two_targets_do_not_meet(published: Any, access: Access, kit: Any) -> None:
+    published.archives["ctranslate2"] = {}
+    for python in ("cp311", "cp312"):
+        for platform in (X86, ARM):
+            tag = f"{python}-{python}-{platform}"
+            files = {"ctranslate2/lib.so": tag.encode()}
+            published.add("ctranslate2", *kit.installable("ctranslate2==4.8.5", (), tag, files))
+    lock = replace(lock_profile(parse(PROFILE + HOST), None, access).lock, models=())
+    check_overlaps(lock, fetch(lock, access).paths)
 
 
 @pytest.mark.parametrize(

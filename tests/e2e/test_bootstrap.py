@@ -29,6 +29,7 @@ from packaging.requirements import Requirement
 from airgap import keys, pack, papers, signing, tar
 from airgap.digest import grouped
 from airgap.envelope import Envelope
+from airgap.keys import PublicKey
 from airgap.manifest import Artifact, File
 from bundler.bootstrap.kit import make_kit, write_kit
 from runtime import generation
@@ -160,11 +161,10 @@ def carried_python() -> bytes:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A medium with a bundle and its papers, and what the officer hands over beside it."""
+    """A medium with a bundle and its papers, and the officer's public keys, by algorithm."""
 
     medium: Path
-    key: Path
-    number: str
+    keys: Mapping[str, PublicKey]
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +179,7 @@ def delivery(demo_host, tmp_path_factory) -> Callable[..., Delivery]:
         medium = folder / "demo-2.0.0"
         medium.mkdir()
         write(demo_host, medium, {**wheels, **more}, officer)
-        key = folder / "officer.pub"
-        key.write_text(officer[1].public.pem)
-        return Delivery(medium, key, grouped(officer[1].public.key_id))
+        return Delivery(medium, {one.public.algorithm: one.public for one in officer})
 
     return delivered
 
@@ -238,7 +236,7 @@ class Bare:
     path: Path
     prefix: tuple[str, ...]
     medium: Path
-    number: str
+    key: PublicKey
 
     def run(self, script: str, *prefix: str) -> subprocess.CompletedProcess[str]:
         """Run lines of a shell, in the folder of the bundle."""
@@ -252,15 +250,21 @@ class Bare:
         )
 
     def commands(self) -> list[tuple[str, str]]:
-        """What BOOTSTRAP.md says to type, for the officer's P-384 key, with what it shows."""
+        """What BOOTSTRAP.md says to type, for the key that is at hand, with what it shows."""
         page = (self.medium / "BOOTSTRAP.md").read_text()
-        page = re.sub(r"Key [0-9a-f ]+ … \(Ed25519.*?```\n", "", page, flags=re.DOTALL)
-        page = page.replace("--fingerprint NUMBER", f"--fingerprint '{self.number}'")
+        mine = grouped(self.key.key_id[:8])
+        page = re.sub(rf"Key (?!{mine})[0-9a-f ]+ ….*?```\n", "", page, flags=re.DOTALL)
+        number = grouped(self.key.key_id)
+        page = page.replace("--fingerprint NUMBER", f"--fingerprint '{number}'")
         blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
         return re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", "".join(blocks), re.MULTILINE)
 
-    def follow(self, *prefix: str) -> tuple[subprocess.CompletedProcess[str], str]:
+    def follow(self, *prefix: str, last: str = "") -> tuple[subprocess.CompletedProcess[str], str]:
         """Type them all, one after the other; stop where one fails or shows something else.
+
+        Args:
+            prefix: a program to run the shell by.
+            last: how the last one to type begins; nothing is typed after it.
 
         Returns:
             How the shell ended, and the last command that was typed.
@@ -273,6 +277,8 @@ class Bare:
                 + (f"shown=$({command})" if compare else command)
                 + compare
             )
+            if last and command.startswith(last):
+                break
         done = self.run("\n".join(script), *prefix)
         typed = [line for line in done.stdout.splitlines() if line.startswith("$ ")][-1]
         return done, typed
@@ -286,7 +292,9 @@ def quoted(text: str) -> str:
 def bare(tmp_path, empty_network, foreign) -> Callable[..., Bare]:
     """Makes hosts for a delivery, whose medium is a copy of its own."""
 
-    def bare(one: Delivery, *tools: str, copy: bool = True) -> Bare:
+    def bare(
+        one: Delivery, *tools: str, copy: bool = True, algorithm: str = keys.ECDSA_P384
+    ) -> Bare:
         path = tmp_path / "bin"
         path.mkdir()
         for tool in (*TOOLS, *tools):
@@ -295,13 +303,13 @@ def bare(tmp_path, empty_network, foreign) -> Callable[..., Bare]:
             (path / tool).symlink_to(found)
         home = tmp_path / "home"
         home.mkdir()
-        shutil.copyfile(one.key, home / "officer.pub")
+        (home / "officer.pub").write_text(one.keys[algorithm].pem)
         medium = one.medium
         if copy:
             medium = tmp_path / "stick" / one.medium.name
             shutil.copytree(one.medium, medium, copy_function=os.link)
         unshare = (foreign("unshare"), *empty_network[1:])
-        return Bare(home, path, unshare, medium, one.number)
+        return Bare(home, path, unshare, medium, one.keys[algorithm])
 
     foreign("openssl")
     return bare
@@ -355,7 +363,30 @@ def test_the_same_with_the_bundles_own_python(delivery, bare):
     assert runs.stdout.strip() == str(host.home / "airgap/python")
 
 
+def test_an_ed25519_key_leads_to_airgap_as_well(plain, bare):
+    host = bare(plain, "python3", algorithm=keys.ED25519)
+    done, typed = host.follow(last="sh bootstrap.sh")
+    assert done.returncode == 0, f"{typed}\n{done.stdout}\n{done.stderr}"
+    assert "$ openssl pkeyutl -verify -pubin -inkey ~/officer.pub -rawin" in done.stdout
+    assert "openssl dgst" not in done.stdout
+    assert "signed by" in done.stdout
+    assert (host.home / "airgap/bin/airgap").exists()
+
+
 # --- and what stops it --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("victim", ["statement.json", "statement.json.{}.sig"])
+def test_an_ed25519_signature_that_does_not_hold_is_refused(plain, bare, victim):
+    host = bare(plain, "python3", algorithm=keys.ED25519)
+    altered(host.medium / victim.format(host.key.key_id[:8]), 20)
+    done, typed = host.follow()
+    assert done.returncode != 0
+    assert typed.startswith("$ openssl pkeyutl -verify")
+    done = host.run(RUN)
+    assert done.returncode == 3
+    assert "is bad: somebody changed the statement" in said(done)
+    assert not (host.home / "airgap").exists()
 
 
 @pytest.mark.parametrize(
@@ -516,9 +547,8 @@ def test_what_the_host_lacks_is_named_with_what_to_do(plain, bare, *, breaks, co
     assert not (host.home / "airgap/bin").exists()
 
 
-def test_openssl_1_1_1_checks_the_p384_signature_and_says_so_of_ed25519(plain, bare):
-    """A stand-in that knows no -rawin, as the command line of 1.1.1."""
-    host = bare(plain, "python3")
+def with_openssl_1_1_1(host: Bare) -> Bare:
+    """The host, with a stand-in that knows no -rawin, as the command line of 1.1.1."""
     real = shutil.which("openssl")
     (host.path / "openssl").unlink()
     (host.path / "openssl").write_text(
@@ -527,8 +557,21 @@ def test_openssl_1_1_1_checks_the_p384_signature_and_says_so_of_ed25519(plain, b
         f'*-rawin*) exit 1 ;; esac\nexec {real} "$@"\n'
     )
     (host.path / "openssl").chmod(0o755)
-    done = host.run(RUN)
+    return host
+
+
+def test_openssl_1_1_1_checks_a_p384_signature(plain, bare):
+    done = with_openssl_1_1_1(bare(plain, "python3")).run(RUN)
     assert done.returncode == 0, done.stderr
+
+
+def test_openssl_1_1_1_is_told_from_a_bad_ed25519_signature(plain, bare):
+    host = with_openssl_1_1_1(bare(plain, "python3", algorithm=keys.ED25519))
+    done = host.run(RUN)
+    assert done.returncode == 1
+    assert "this openssl cannot check the key" in said(done)
+    assert "next: give that owner's NAME.ecdsa-p384.pub" in said(done)
+    assert not (host.home / "airgap").exists()
 
 
 @pytest.mark.parametrize(

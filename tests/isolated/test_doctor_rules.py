@@ -33,8 +33,8 @@ from runtime.verified_load import VerifiedLoad
 GB = 10**9
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 H100 = Gpu("NVIDIA H100", (9, 0), 80 * GB)
-CUDA = Cuda(1, (12, 4), None, (H100,), cublas=True, cudnn=True, wheels=())
-NO_CUDA = Cuda(0, None, None, (), cublas=False, cudnn=False, wheels=())
+CUDA = Cuda(1, (12, 4), None, (H100,), cublas=True, wheels=())
+NO_CUDA = Cuda(0, None, None, (), cublas=False, wheels=())
 
 HOST = Host(
     wish=Wish(),
@@ -93,6 +93,11 @@ def torch(*, torch_cuda=None, torchaudio_cuda=True):
     return on(
         "libraries", versions=with_torch, torch_cuda=torch_cuda, torchaudio_cuda=torchaudio_cuda
     )
+
+
+def torch_on_gpu(torch_cuda, **changes):
+    there = cuda(**changes)
+    return replace(there, libraries=replace(there.libraries, torch_cuda=torch_cuda))
 
 
 def mount(**changes):
@@ -210,12 +215,11 @@ PROVOKED = [
     ("gpu.cublas", cuda(cublas=False), "fail", "no libcublas.so.12", "[gpu]"),
     (
         "gpu.cublas",
-        cuda(cublas=False, wheels=("/w/cublas/lib", "/w/cudnn/lib")),
+        cuda(cublas=False, wheels=("/w/cublas/lib",)),
         "fail",
         "first inference would fail",
-        "export LD_LIBRARY_PATH=/w/cublas/lib:/w/cudnn/lib",
+        "export LD_LIBRARY_PATH=/w/cublas/lib",
     ),
-    ("gpu.cudnn", cuda(cudnn=False), "warn", "no libcudnn.so.9", "[gpu]"),
     (
         "gpu.capability",
         cuda(gpus=(replace(H100, capability=(3, 5)),)),
@@ -236,6 +240,27 @@ PROVOKED = [
         "warn",
         "no quick float16",
         "int8_float32",
+    ),
+    (
+        "gpu.torch",
+        torch_on_gpu("13.0"),
+        "warn",
+        "built for CUDA 13.0, and NVIDIA's driver runs CUDA 12.4, expected 13.0",
+        "install driver 580",
+    ),
+    (
+        "gpu.torch",
+        torch_on_gpu("13.0", driver=(13, 0), gpus=(replace(H100, capability=(7, 0)),)),
+        "warn",
+        "no code for NVIDIA H100: compute capability 7.0, expected 7.5 or newer: Whisper works",
+        "a newer GPU",
+    ),
+    (
+        "bundle.torch",
+        bundle(*MOUNTED.models, SPEAKERS, host=torch_on_gpu("13.0")),
+        "fail",
+        "'community-1': torch is built for CUDA 13.0, and NVIDIA's driver runs CUDA 12.4",
+        "install driver 580 or newer; or --device cpu",
     ),
     ("bundle.readable", bundle(trouble=TROUBLE), "fail", "it is so", "do this"),
     ("bundle.promise", bundle(promise=TROUBLE), "fail", "it is so", "do this"),
