@@ -103,6 +103,41 @@ def twice() -> bytes:
     return buffer.getvalue()
 
 
+def two_directories() -> bytes:
+    """Python's zipfile takes the end record before the locator, torch the one that it names."""
+    content = bytearray()
+
+    def part(data: bytes) -> tuple[bytes, bytes]:
+        """A member, its directory and an end record: the directory, and that record."""
+        name, start = b"archive/data.pkl", len(content)
+        facts = (0x21, zlib.crc32(data), len(data), len(data), len(name), 0)
+        content.extend(struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, *facts) + name + data)
+        entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, *facts, 0, 0, 0, 0, start)
+        return entry + name, struct.pack("<4sQ2H2I2Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1)
+
+    ends = []
+    for data in (evil(), good()):
+        directory, record = part(data)
+        start = len(content)
+        ends.append(start + len(directory))
+        content.extend(directory + record + struct.pack("<2Q", len(directory), start))
+    content.extend(struct.pack("<4sIQI", b"PK\6\7", 0, ends[0], 1))
+    most = (0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+    return bytes(content) + struct.pack("<4s2H2H2IH", b"PK\5\6", 0, 0, *most, 0)
+
+
+def tar_and_zip() -> bytes:
+    """NeMo opens the tar; the zip, whose member is in the name of the first one, is harmless."""
+    held = zipped(a=b"x")
+    directory = held.index(b"PK\1\2")
+    content = bytearray(tarred(("x", b"x"), ("model_weights.ckpt", torch_zip(evil()))))
+    start = len(content)
+    content[:directory] = held[:directory]
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    return bytes(content) + held[directory:-6] + struct.pack("<IH", start, 0)
+
+
 def tarred(*members: tuple[str, bytes], mode: str = "w") -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
@@ -329,6 +364,19 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
         "TorchScript",
     ),
     "a zip cut short": ("w.pt", torch_zip(good())[:-30], "zip.broken", "broken"),
+    "a zip that ends twice": ("w.pt", two_directories(), "zip.layout", "its locator names"),
+    "a zip without members": ("w.npz", zipped(), "zip.broken", "no members"),
+    "a zip behind something, under another name": (
+        "a.txt",
+        b"text" + torch_zip(good()),
+        "zip.prefix",
+        "before",
+    ),
+    "a tar and a zip": ("m.nemo", tar_and_zip(), "archive.several", "as zip and as tar"),
+    "a tar and a zip, under another name": ("m", tar_and_zip(), "archive.several", "as tar"),
+    "a zip that is called a .nemo": ("m.nemo", torch_zip(good()), "archive.several", "as tar"),
+    "an empty zip behind a .nemo": ("m.nemo", nemo() + zipped(), "zip.broken", "no members"),
+    "a .nemo in capitals, which no tar begins": ("M.NEMO", b"x" * 600, "tar.broken", "broken"),
     "a zip behind something": ("w.zip", b"PK\x05\x06" + torch_zip(good()), "zip.prefix", "before"),
     "a way out of a .nemo": ("m.nemo", nemo(("../../evil", b"x")), "tar.traversal", "'..'"),
     "an absolute name": ("m.nemo", nemo(("/etc/cron.d/evil", b"x")), "tar.traversal", "part ''"),
