@@ -156,6 +156,9 @@ def _unpacked(stream: IO[bytes]) -> Any:
 def _content(stream: IO[bytes], start: bytes, size: int, place: str) -> tuple[str, list[Finding]]:
     """A file that is no archive."""
     kind = _kind(start, place.rpartition("!")[2].lower())
+    if kind in {"text", "unknown"}:
+        kind = "pickle" if pickles.is_unmarked_pickle(stream) else kind
+        stream.seek(0)
     judges: dict[str, Any] = {
         "safetensors": lambda: weights.judge_safetensors(stream, size, place),
         "numpy": lambda: weights.judge_numpy(stream, size, place),

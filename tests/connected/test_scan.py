@@ -275,6 +275,35 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
     ),
     "a second pickle": ("w.bin", good() + evil(), "pickle.global", "system"),
     "several harmless pickles": ("w.bin", good() + good(), "pickle.several", "2 pickles"),
+    "more pickles than are followed": (
+        "w.bin",
+        b"N." * 2_000,
+        "pickle.unreadable",
+        "2000 bytes behind pickle 1000 are not followed",
+    ),
+    "a name with an escape, in a second pickle": (
+        "w.bin",
+        good() + b"cos\nsys\\x74em\n(S'true'\ntR.",
+        "pickle.trick",
+        "backslash",
+    ),
+    "protocol 0 without the name of a pickle": (
+        "w.model",
+        evil(0),
+        "pickle.global",
+        "system",
+    ),
+    "protocol 0 that is called a text": ("notes.txt", evil(0), "pickle.global", "system"),
+    "protocol 0 that breaks off after it ran": ("w.model", evil(0)[:-1], "pickle.global", "system"),
+    "protocol 0 behind a harmless pickle": ("w.model", b"N." + evil(0), "pickle.global", "system"),
+    "an instance of protocol 0, and a text": (
+        "w.model",
+        b"(S'true'\nios\nsystem\nAnd so on",
+        "pickle.global",
+        "os.system",
+    ),
+    "protocol 2 without its mark": ("w.model", evil(2)[2:], "pickle.global", "system"),
+    "protocol 0 in a zip": ("w.zip", zipped(data=evil(0)), "pickle.global", "system"),
     "something behind a pickle": (
         "w.bin",
         good() + b"\xff\xfe\xfd",
@@ -604,6 +633,9 @@ HARMLESS: dict[str, tuple[str, bytes, str]] = {
     "segmentation-3.0, as published": ("config.yaml", SEGMENTATION_3_0, "yaml"),
     "wespeaker, as published": ("config.yaml", WESPEAKER, "yaml"),
     "a licence": ("LICENSE", "Ω licence".encode() * 200, "text"),
+    "words whose first letters are opcodes": ("vocab.txt", b"cat\ndog\nRun\n", "text"),
+    "a sentence in brackets": ("README", b"(None of it is a pickle.)\n", "text"),
+    "a title above a directive": ("README", b"Version 1\n.. _top:\n", "text"),
     "sound": ("a.wav", b"RIFF" + bytes(60), "wav"),
 }
 
