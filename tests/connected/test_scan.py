@@ -446,7 +446,7 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
         "m.nemo",
         nemo(config=b"x: &x {_target_: os.system}\ny:\n  <<: *x\n"),
         "config.target",
-        "'y.<<._target_' has 'os.system' called",
+        "'y._target_' has 'os.system' called",
     ),
     "a class of Hydra's, under an escaped key": (
         "m.nemo",
@@ -525,6 +525,42 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
         b"pipeline:\n  name: evil.Pipeline\n",
         "config.target",
         "evil.Pipeline",
+    ),
+    "a pipeline of pyannote's, merged in": (
+        "config.yaml",
+        b"version: 4.0.0\n<<:\n  pipeline:\n    name: os.system\n    params: {}\n",
+        "config.target",
+        "'pipeline.name' has 'os.system' called",
+    ),
+    "a pipeline of pyannote's, merged in by a list": (
+        "config.yaml",
+        b"a: &a {pipeline: {name: os.system}}\nb: &b {<<: *a}\n<<: [{x: 1}, *b]\n",
+        "config.target",
+        "'pipeline.name' has 'os.system' called",
+    ),
+    "a text made of a mapping": (
+        "c.yaml",
+        b"x: {_target_: !!str {=: os.system}}\n",
+        "config.tag",
+        "tag:yaml.org,2002:str",
+    ),
+    "a merge of itself": (
+        "c.yaml",
+        b"a: &a\n  b: 1\n  <<: *a\n",
+        "config.unreadable",
+        "cannot be read as YAML",
+    ),
+    "a class from another value": (
+        "m.nemo",
+        nemo(config=b"target: ${evil.a}\nevil:\n  a: os.system\n"),
+        "config.target",
+        "'target' has '${evil.a}' called",
+    ),
+    "a class from two other values": (
+        "c.yaml",
+        b"x:\n  cls: ${a}.${b}\na: os\nb: system\n",
+        "config.target",
+        "'x.cls' has '${a}.${b}' called",
     ),
     "a preprocessor of pyannote's": (
         "config.yaml",
@@ -630,6 +666,14 @@ HARMLESS: dict[str, tuple[str, bytes, str]] = {
         ),
         "yaml",
     ),
+    "values from elsewhere in the file, and dots": (
+        "c.yaml",
+        (
+            b"a: ${..encoder.d_model}\nb: ${model.x}/b\nc: and so on...\nd: 1..2\n"
+            b"e: 'profile: none'\nf: ???\n? [not, a, name]\n: g\n"
+        ),
+        "yaml",
+    ),
     "segmentation-3.0, as published": ("config.yaml", SEGMENTATION_3_0, "yaml"),
     "wespeaker, as published": ("config.yaml", WESPEAKER, "yaml"),
     "a licence": ("LICENSE", "Ω licence".encode() * 200, "text"),
@@ -658,6 +702,22 @@ def test_what_is_harmless_passes(name: str, content: bytes, kind: str, tmp_path:
 
 CAUTIONS: dict[str, tuple[str, bytes, str]] = {
     "an address": ("c.yaml", b"url: https://example.org/model\n", "config.address"),
+    "an address in a text": ("c.yaml", b"a: see https://x/y\n", "config.address"),
+    "an address of a file": ("c.yaml", b"a: file:///etc/passwd\n", "config.address"),
+    "a short address of a file": ("c.yaml", b"a: file:/x\n", "config.address"),
+    "an address of a hub": ("c.json", b'{"a": "hf://org/x"}', "config.address"),
+    "a host": ("c.yaml", b"a: //host/share\n", "config.path"),
+    "a host, as Windows writes it": ("c.yaml", b"a: \\\\host\\share\n", "config.path"),
+    "a way out": ("c.yaml", b"a: ../../../etc/passwd\n", "config.path"),
+    "a way out, in the middle": ("c.yaml", b"a: b/../../etc/passwd\n", "config.path"),
+    "a repository, merged in": (
+        "config.yaml",
+        (
+            b"<<:\n  pipeline:\n    name: pyannote.audio.pipelines.SpeakerDiarization\n"
+            b"    params: {segmentation: pyannote/segmentation-3.0}\n"
+        ),
+        "config.repository",
+    ),
     "an absolute path": ("c.json", b'{"path": "/data/train.json"}', "config.path"),
     "a repository": (
         "config.yaml",
