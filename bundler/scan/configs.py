@@ -155,7 +155,7 @@ def _leaf(keys: tuple[str, ...], value: str, place: str, *, is_pyannote: bool) -
     elif _ADDRESS.search(value):
         yield caution(place, "config.address", f"'{at}' is an address: '{value}'", _REACH_FIX)
     elif _PARENT.search(value):
-        yield caution(place, "config.path", f"'{at}' leads out by '..': '{value}'", _REACH_FIX)
+        yield caution(place, "config.parent", f"'{at}' leads out by '..': '{value}'", _REACH_FIX)
     elif _ABSOLUTE.match(value):
         yield caution(place, "config.path", f"'{at}' is an absolute path: '{value}'", _REACH_FIX)
     elif is_pyannote and key != "version" and _REPOSITORY.fullmatch(value):

@@ -708,8 +708,8 @@ CAUTIONS: dict[str, tuple[str, bytes, str]] = {
     "an address of a hub": ("c.json", b'{"a": "hf://org/x"}', "config.address"),
     "a host": ("c.yaml", b"a: //host/share\n", "config.path"),
     "a host, as Windows writes it": ("c.yaml", b"a: \\\\host\\share\n", "config.path"),
-    "a way out": ("c.yaml", b"a: ../../../etc/passwd\n", "config.path"),
-    "a way out, in the middle": ("c.yaml", b"a: b/../../etc/passwd\n", "config.path"),
+    "a way out": ("c.yaml", b"a: ../../../etc/passwd\n", "config.parent"),
+    "a way out, in the middle": ("c.yaml", b"a: b/../../etc/passwd\n", "config.parent"),
     "a repository, merged in": (
         "config.yaml",
         (
