@@ -30,7 +30,7 @@ OLDEST_BINARY: Final = b"\x80"
 """A pickle of protocol 2 or newer begins so."""
 
 PICKLES: Final = 1_000
-"""Pickles in one file that are followed. Honest files hold one; two bytes are enough for one more."""
+"""Pickles in one file that are followed. Honest files hold one, and two bytes make one more."""
 
 LIGHTNING_CALLS: Final = "_instantiator"
 """A hyper-parameter: lightning imports and calls the function that it names, of any module, to
