@@ -74,13 +74,20 @@ def _judge(stream: IO[bytes], size: int, place: str, depth: int) -> tuple[str, l
             return "program", [danger(place, "file.program", f"it is {kind}", _PROGRAM_FIX)]
     if place.lower().endswith(_CODE_NAMES):
         return "program", [danger(place, "file.program", "it is code by its name", _PROGRAM_FIX)]
-    return _archive(stream, start, place, depth) or _content(stream, start, size, place)
+    kinds, findings = _archive(stream, start, place, depth)
+    if not kinds or (kinds == ["zip"] and not start.startswith(_ZIP)):
+        kind, found = _content(stream, start, size, place)
+        kinds, findings = [kind, *kinds], [*found, *findings]
+    if len(kinds) > 1:
+        story = f"it can be read as {' and as '.join(kinds)}, and loaders differ on which they read"
+        findings.append(danger(place, "archive.several", story, _ARCHIVE_FIX))
+    return " and ".join(kinds), findings
 
 
 def _archive(
     stream: IO[bytes], start: bytes, place: str, depth: int
-) -> tuple[str, list[Finding]] | None:
-    """What an archive holds; None for what is none. One that two readers open holds two things."""
+) -> tuple[list[str], list[Finding]]:
+    """The archives that readers would take it for, and what is wrong with each."""
 
     def inner(content: IO[bytes], size: int, at: str) -> list[Finding]:
         if not isinstance(content, zipfile.ZipExtFile):
@@ -88,7 +95,8 @@ def _archive(
         with _unpacked(content) as plain:  # each step back would unpack it from its beginning
             return _judge(plain, size, at, depth + 1)[1]
 
-    kinds, findings = [], []
+    kinds: list[str] = []
+    findings: list[Finding] = []
     if start.startswith(_ZIP) or ends_as_zip(stream):
         kinds.append("zip")
         findings += zips.judge_zip(stream, place, inner)
@@ -102,10 +110,7 @@ def _archive(
         kinds.append(kind)
         findings += found
     stream.seek(0)
-    if len(kinds) > 1:
-        story = f"it can be read as {' and as '.join(kinds)}, and loaders differ on which they read"
-        findings.append(danger(place, "archive.several", story, _ARCHIVE_FIX))
-    return (" and ".join(kinds), findings) if kinds else None
+    return kinds, findings
 
 
 def _gzip(stream: IO[bytes], place: str, depth: int) -> tuple[str, list[Finding]]:

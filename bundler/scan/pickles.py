@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from airgap.limits import MIB
+from airgap.limits import KIB, MIB
 from bundler.scan.allowed import GLOBALS
 from bundler.scan.findings import Finding, danger
 
@@ -28,6 +28,9 @@ LEGACY_PICKLES: Final = 5
 
 OLDEST_BINARY: Final = b"\x80"
 """A pickle of protocol 2 or newer begins so."""
+
+HEAD: Final = 64 * KIB
+"""Bytes in which nearly everything that is no pickle breaks off."""
 
 PICKLES: Final = 1_000
 """Pickles in one file that are followed. Honest files hold one, and two bytes make one more."""
@@ -121,7 +124,17 @@ def is_unmarked_pickle(stream: IO[bytes]) -> bool:
     A text's first letters may be opcodes as well, so only what can be followed to its end counts,
     or what has called a global before it breaks off: by then a loader would have run it.
     """
-    plain = io.BytesIO(stream.read(MOST + 1))
+    for most in (HEAD, MOST + 1):
+        stream.seek(0)
+        plain = io.BytesIO(stream.read(most))
+        if _is_followed(plain):
+            return True
+        if plain.tell() < plain.getbuffer().nbytes:
+            break
+    return False
+
+
+def _is_followed(plain: io.BytesIO) -> bool:
     size = plain.getbuffer().nbytes
     for _pickle in range(PICKLES):
         walk = Walk(plain)

@@ -295,6 +295,14 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
     ),
     "protocol 0 that is called a text": ("notes.txt", evil(0), "pickle.global", "system"),
     "protocol 0 that breaks off after it ran": ("w.model", evil(0)[:-1], "pickle.global", "system"),
+    "protocol 0 that is long": (
+        "w.model",
+        b"V" + b"x" * 100_000 + b"\n0" + evil(0),
+        "pickle.global",
+        "system",
+    ),
+    "a pickle and a zip": ("w.bin", evil() + torch_zip(good()), "archive.several", "as zip"),
+    "a pickle before a zip": ("w.bin", evil() + torch_zip(good()), "pickle.global", "system"),
     "protocol 0 behind a harmless pickle": ("w.model", b"N." + evil(0), "pickle.global", "system"),
     "an instance of protocol 0, and a text": (
         "w.model",
