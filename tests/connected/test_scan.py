@@ -402,6 +402,12 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
     ),
     "a zip cut short": ("w.pt", torch_zip(good())[:-30], "zip.broken", "broken"),
     "a zip that ends twice": ("w.pt", two_directories(), "zip.layout", "its locator names"),
+    "a name with a NUL": (
+        "w.pt",
+        torch_zip(good()).replace(b"archive/version", b"archive\0version"),
+        "zip.broken",
+        "holds a NUL",
+    ),
     "a zip without members": ("w.npz", zipped(), "zip.broken", "no members"),
     "a zip behind something, under another name": (
         "a.txt",

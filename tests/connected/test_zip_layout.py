@@ -13,6 +13,7 @@ from bundler.scan import zip_layout
 from bundler.scan.zip_layout import ends_as_zip, layout_defect
 
 END, END64 = b"PK\5\6", b"PK\6\6"
+EXTRA = struct.pack("<2H", 0x4246, 25)
 
 
 class Pipe(io.RawIOBase):
@@ -74,7 +75,7 @@ def aligned() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         info = zipfile.ZipInfo("a.txt")
-        info.extra = struct.pack("<2H", 0x4246, 25) + b"Z" * 25
+        info.extra = EXTRA + b"Z" * 25
         archive.writestr(info, b"a" * 99)
     assert buffer.getvalue()[64:163] == b"a" * 99
     return buffer.getvalue()
@@ -153,8 +154,16 @@ DEFECTS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a longer end record": (lambda: ended_large(plain(), length=60), "not as writers leave it"),
     "two directories": (lambda: ended_large(plain(), entries=2), "name two directories"),
+    "directories in two places": (
+        lambda: patched(ended_large(plain()), END, 16, b"\1\0\0\0"),
+        "name two directories",
+    ),
+    "sizes twice": (
+        lambda: patched(aligned(), EXTRA, 0, struct.pack("<5H", 1, 0, 1, 0, 0)),
+        "sizes twice",
+    ),
     "a second name": (
-        lambda: patched(aligned(), struct.pack("<2H", 0x4246, 25), 0, b"\x75\x70"),
+        lambda: patched(aligned(), EXTRA, 0, b"\x75\x70"),
         "a second name",
     ),
 }
