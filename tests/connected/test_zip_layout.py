@@ -159,7 +159,7 @@ DEFECTS: dict[str, tuple[Callable[[], bytes], str]] = {
         "name two directories",
     ),
     "sizes twice": (
-        lambda: patched(aligned(), EXTRA, 0, struct.pack("<5H", 1, 0, 1, 0, 0)),
+        lambda: patched(aligned(), EXTRA, 0, struct.pack("<4H", 1, 0, 1, 21)),
         "sizes twice",
     ),
     "a second name": (
