@@ -34,6 +34,7 @@ from bundler.fetch import fetch
 from bundler.layout import Tree
 from bundler.lock import Lock
 from bundler.profile import Profile
+from bundler.scan.policy import Origin
 from bundler.scan.verdict import judge, scan_files, scan_images, scan_programs
 from bundler.sources import Access
 from bundler.terms import announce
@@ -182,7 +183,9 @@ def _check_models(
     programs = {path for path in on_disk if path.startswith(f"{layout.WHEELS}/")}
     images = {path for path in on_disk if path.startswith(f"{layout.IMAGES}/")}
     models = {path: place for path, place in on_disk.items() if path not in programs | images}
-    origin = {one.path: (one.artifact, one.file.path) for one in tree.locked}
+    origins = {
+        one.path: Origin(one.artifact, one.file.path, one.file.sha256) for one in tree.locked
+    }
     scan = (
         scan_files(models)
         .joined(
@@ -192,7 +195,7 @@ def _check_models(
         )
         .joined(scan_images({path: on_disk[path] for path in images}))
     )
-    verdict = judge(scan, profile.scan, origin)
+    verdict = judge(scan, profile.scan, origins)
     return Checks(verdict, dry_load(tree, contents, skipped, access.cache))
 
 

@@ -6,7 +6,7 @@ a finding.
 - `findings`: Finding, Severity
 - `files`: one file, by its content, to the judge of its kind
 - `pickles`, `allowed`: pickles by an allow-list of the globals that they name
-- `zips`, `tars`: archives, and what is inside them
+- `zips`, `zip_layout`, `tars`: archives, and what is inside them
 - `configs`: YAML and JSON: classes to be called, addresses, paths
 - `weights`: safetensors, CTranslate2, NumPy
 - `wheels`, `interpreters`, `elf`: programs that a bundle brings: where they go, what they link to

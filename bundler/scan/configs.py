@@ -34,9 +34,12 @@ SHOWN: Final = 20
 """Findings of one rule in one file; the rest is counted."""
 
 _TAGS: Final = ("tag:yaml.org,2002:python/", "!")
+_MAPPINGS: Final = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:set", "!"})
+_MERGE: Final = "tag:yaml.org,2002:merge"
 _CLASS: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-_ADDRESS: Final = re.compile(r"(?:https?|s3|gs|ftp|ngc)://", re.IGNORECASE)
-_ABSOLUTE: Final = re.compile(r"(?:/[\w.-]+/|~/|[A-Za-z]:\\)")
+_ADDRESS: Final = re.compile(r"[a-z0-9+.-]://|\bfile:\S", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(r"/[\w.-]+/|//|~/|[A-Za-z]:\\|\\\\")
+_PARENT: Final = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
 _REPOSITORY: Final = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(?:@\S+)?", re.ASCII)
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -84,6 +87,9 @@ def _tag(content: bytes) -> str | None:
         tag = getattr(event, "tag", None)
         if tag and tag.startswith(_TAGS) and tag != "!":
             return str(tag)
+        # Of a mapping with the tag of a string, the loader takes the value of '='.
+        if tag and isinstance(event, yaml.MappingStartEvent) and tag not in _MAPPINGS:
+            return str(tag)
     return None
 
 
@@ -92,6 +98,9 @@ def _yaml_leaves(node: yaml.Node, keys: tuple[str, ...], visited: Iterator[int])
         raise _TooMuch
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if key.tag == _MERGE:
+                yield from _merged_leaves(value, keys, visited)
+                continue
             named = key.value if isinstance(key, yaml.ScalarNode) else "?"
             yield from _yaml_leaves(value, (*keys, str(named)), visited)
     elif isinstance(node, yaml.SequenceNode):
@@ -99,6 +108,15 @@ def _yaml_leaves(node: yaml.Node, keys: tuple[str, ...], visited: Iterator[int])
             yield from _yaml_leaves(item, (*keys, str(number)), visited)
     else:
         yield keys, node.value
+
+
+def _merged_leaves(
+    node: yaml.Node, keys: tuple[str, ...], visited: Iterator[int]
+) -> Iterator[Leaf]:
+    """What `<<` merges in lies where the key stands, as the loader sees it."""
+    several = isinstance(node, yaml.SequenceNode)
+    for one in node.value if several else [node]:
+        yield from _yaml_leaves(one, keys, visited)
 
 
 def _json_leaves(value: Any, keys: tuple[str, ...]) -> Iterator[Leaf]:
@@ -134,8 +152,10 @@ def _leaf(keys: tuple[str, ...], value: str, place: str, *, is_pyannote: bool) -
         if value not in TARGETS:
             story = f"'{at}' has '{value}' called, which is not on the allow-list"
             yield danger(place, "config.target", story, _CODE_FIX)
-    elif _ADDRESS.match(value):
+    elif _ADDRESS.search(value):
         yield caution(place, "config.address", f"'{at}' is an address: '{value}'", _REACH_FIX)
+    elif _PARENT.search(value):
+        yield caution(place, "config.parent", f"'{at}' leads out by '..': '{value}'", _REACH_FIX)
     elif _ABSOLUTE.match(value):
         yield caution(place, "config.path", f"'{at}' is an absolute path: '{value}'", _REACH_FIX)
     elif is_pyannote and key != "version" and _REPOSITORY.fullmatch(value):
@@ -147,7 +167,8 @@ def _is_called(keys: tuple[str, ...], value: str, *, is_pyannote: bool) -> bool:
     if keys[-1] == "_target_":
         return True
     if keys[-1] in CALLED:
-        return _CLASS.fullmatch(value) is not None
+        # OmegaConf puts another value of the file, or of the environment, in the place of ${...}.
+        return _CLASS.fullmatch(value) is not None or "${" in value
     return is_pyannote and keys[-1] == "name" and keys[0] in {"pipeline", "preprocessors"}
 
 

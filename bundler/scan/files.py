@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import tarfile
 import tempfile
+import zipfile
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -14,6 +15,7 @@ from airgap.errors import AirgapError
 from airgap.limits import MIB
 from bundler.scan import configs, pickles, tars, weights, zips
 from bundler.scan.findings import Finding, Judged, caution, danger
+from bundler.scan.zip_layout import ends_as_zip
 
 DEPTH: Final = 5
 """Archives within archives; a `.nemo` has two."""
@@ -23,6 +25,7 @@ UNPACKED: Final = 64 * 1024 * MIB
 
 SNIFFED: Final = 512
 
+_ZIP: Final = (b"PK\3\4", b"PK\5\6")
 _PICKLED: Final = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".dat")
 _TEXT: Final = (".txt", ".md", ".rst", ".tsv", ".csv", ".vocab", ".html")
 _SOUND: Final = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3"}
@@ -34,6 +37,7 @@ _PROGRAMS: Final = {
     b"\xcf\xfa\xed\xfe": "a program (Mach-O)",
 }
 _CODE_NAMES: Final = (".py", ".pyc", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".js")
+_ARCHIVE_FIX: Final = "do not use it; ask its publisher for a clean archive"
 _UNKNOWN_FIX: Final = "see whether the model needs it; leave it out of the lock where it does not"
 _PROGRAM_FIX: Final = "leave it out of the lock: weights need no program"
 
@@ -70,36 +74,66 @@ def _judge(stream: IO[bytes], size: int, place: str, depth: int) -> tuple[str, l
             return "program", [danger(place, "file.program", f"it is {kind}", _PROGRAM_FIX)]
     if place.lower().endswith(_CODE_NAMES):
         return "program", [danger(place, "file.program", "it is code by its name", _PROGRAM_FIX)]
-    return _archive(stream, start, place, depth) or _content(stream, start, size, place)
+    kinds, findings = _archive(stream, start, place, depth)
+    if not kinds or (kinds == ["zip"] and not start.startswith(_ZIP)):
+        kind, found = _content(stream, start, size, place)
+        kinds, findings = [kind, *kinds], [*found, *findings]
+    if len(kinds) > 1:
+        story = f"it can be read as {' and as '.join(kinds)}, and loaders differ on which they read"
+        findings.append(danger(place, "archive.several", story, _ARCHIVE_FIX))
+    return " and ".join(kinds), findings
 
 
 def _archive(
     stream: IO[bytes], start: bytes, place: str, depth: int
-) -> tuple[str, list[Finding]] | None:
-    """What an archive holds; None for what is none."""
+) -> tuple[list[str], list[Finding]]:
+    """The archives that readers would take it for, and what is wrong with each."""
 
     def inner(content: IO[bytes], size: int, at: str) -> list[Finding]:
-        with suppress(AttributeError):
-            if content.seekable():
-                return _judge(content, size, at, depth + 1)[1]
-        with _unpacked(content) as plain:
+        if not isinstance(content, zipfile.ZipExtFile):
+            return _judge(content, size, at, depth + 1)[1]
+        with _unpacked(content) as plain:  # each step back would unpack it from its beginning
             return _judge(plain, size, at, depth + 1)[1]
 
-    if start.startswith(b"PK"):
-        return "zip", zips.judge_zip(stream, place, inner)
-    if start[257:262] == b"ustar" or (place.endswith((".tar", ".nemo")) and not _is_gzip(start)):
-        return "tar", tars.judge_tar(stream, place, inner)
+    kinds: list[str] = []
+    findings: list[Finding] = []
+    if start.startswith(_ZIP) or ends_as_zip(stream):
+        kinds.append("zip")
+        findings += zips.judge_zip(stream, place, inner)
+    if _is_tar(start, place):
+        stream.seek(0)
+        kinds.append("tar")
+        findings += tars.judge_tar(stream, place, inner)
     if _is_gzip(start):
-        try:
-            with gzip.GzipFile(fileobj=stream) as packed, _unpacked(packed) as plain:  # type: ignore[arg-type]
-                size = plain.seek(0, 2)
-                plain.seek(0)
-                kind, findings = _judge(plain, size, place, depth + 1)
-        except (OSError, EOFError, zlib.error, _TooLarge) as error:
-            story = f"it cannot be unpacked: {str(error)[:120]}"
-            return "gzip", [danger(place, "gzip.broken", story)]
-        return f"{kind}, compressed", findings
-    return None
+        stream.seek(0)
+        kind, found = _gzip(stream, place, depth)
+        kinds.append(kind)
+        findings += found
+    stream.seek(0)
+    return kinds, findings
+
+
+def _gzip(stream: IO[bytes], place: str, depth: int) -> tuple[str, list[Finding]]:
+    try:
+        with gzip.GzipFile(fileobj=stream) as packed, _unpacked(packed) as plain:  # type: ignore[arg-type]
+            size = plain.seek(0, 2)
+            plain.seek(0)
+            kind, findings = _judge(plain, size, place, depth + 1)
+    except (OSError, EOFError, zlib.error, _TooLarge) as error:
+        story = f"it cannot be unpacked: {str(error)[:120]}"
+        return "gzip", [danger(place, "gzip.broken", story)]
+    return f"{kind}, compressed", findings
+
+
+def _is_tar(start: bytes, place: str) -> bool:
+    """By the checksum of its first header, as tarfile tells; and by name, as NeMo does."""
+    if place.lower().endswith((".tar", ".nemo")) and not _is_gzip(start):
+        return True
+    try:
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
 
 
 def _is_gzip(start: bytes) -> bool:
@@ -127,6 +161,9 @@ def _unpacked(stream: IO[bytes]) -> Any:
 def _content(stream: IO[bytes], start: bytes, size: int, place: str) -> tuple[str, list[Finding]]:
     """A file that is no archive."""
     kind = _kind(start, place.rpartition("!")[2].lower())
+    if kind in {"text", "unknown"}:
+        kind = "pickle" if pickles.is_unmarked_pickle(stream) else kind
+        stream.seek(0)
     judges: dict[str, Any] = {
         "safetensors": lambda: weights.judge_safetensors(stream, size, place),
         "numpy": lambda: weights.judge_numpy(stream, size, place),

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from airgap.limits import MIB
+from airgap.limits import KIB, MIB
 from bundler.scan.allowed import GLOBALS
 from bundler.scan.findings import Finding, danger
 
@@ -28,6 +28,12 @@ LEGACY_PICKLES: Final = 5
 
 OLDEST_BINARY: Final = b"\x80"
 """A pickle of protocol 2 or newer begins so."""
+
+HEAD: Final = 64 * KIB
+"""Bytes in which nearly everything that is no pickle breaks off."""
+
+PICKLES: Final = 1_000
+"""Pickles in one file that are followed. Honest files hold one, and two bytes make one more."""
 
 LIGHTNING_CALLS: Final = "_instantiator"
 """A hyper-parameter: lightning imports and calls the function that it names, of any module, to
@@ -83,12 +89,17 @@ def judge_pickles(stream: IO[bytes], place: str) -> list[Finding]:
     if len(content) > MOST:
         return [_unreadable(place, f"it is larger than {MOST} bytes")]
     findings: list[Finding] = []
-    position = count = 0
+    plain = io.BytesIO(content)
+    count = 0
     legacy = False
-    while position < len(content) and not (legacy and count == LEGACY_PICKLES):
-        walk = Walk(content[position:] if position else content)
+    while (position := plain.tell()) < len(content) and not (legacy and count == LEGACY_PICKLES):
+        if count == PICKLES:
+            story = f"{len(content) - position} bytes behind pickle {count} are not followed"
+            findings.append(_unreadable(place, story))
+            break
+        walk = Walk(plain)
         try:
-            length = walk.run()
+            walk.run()
         except _Broken as error:
             if count:
                 story = f"{len(content) - position} bytes behind pickle {count} are no pickle"
@@ -100,12 +111,40 @@ def judge_pickles(stream: IO[bytes], place: str) -> list[Finding]:
         findings += _named(walk, place)
         if count == 0 and start == 0:
             legacy = walk.first == LEGACY_MAGIC
-        position += length
         count += 1
     if count > 1 and not legacy:
         story = f"it holds {count} pickles, and a loader reads as many as it likes"
         findings.append(danger(place, "pickle.several", story))
     return sorted(set(findings))
+
+
+def is_unmarked_pickle(stream: IO[bytes]) -> bool:
+    """Whether a stream that does not begin like a pickle is one: older protocols need no mark.
+
+    A text's first letters may be opcodes as well, so only what can be followed to its end counts,
+    or what has called a global before it breaks off: by then a loader would have run it.
+    """
+    for most in (HEAD, MOST + 1):
+        stream.seek(0)
+        plain = io.BytesIO(stream.read(most))
+        if _is_followed(plain):
+            return True
+        if plain.tell() < plain.getbuffer().nbytes:
+            break
+    return False
+
+
+def _is_followed(plain: io.BytesIO) -> bool:
+    size = plain.getbuffer().nbytes
+    for _pickle in range(PICKLES):
+        walk = Walk(plain)
+        try:
+            walk.run()
+        except _Broken:
+            return walk.calls
+        if walk.named or walk.tricks or plain.tell() == size:
+            return True
+    return True
 
 
 def _named(walk: Walk, place: str) -> Iterator[Finding]:
@@ -125,27 +164,27 @@ class Walk:
     Attributes:
         named: every global that it names.
         tricks: sentences on what no honest pickle does.
+        calls: whether it has called something since it named, or computed, a global.
         first: the value of its first integer; torch's old format tells itself by that.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, stream: io.BytesIO) -> None:
         self.named: set[Named] = set()
         self.tricks: set[str] = set()
+        self.calls = False
         self.first: int | None = None
-        self._content = content
+        self._stream = stream
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
-    def run(self) -> int:
-        """Follow it to its end; returns its length in bytes. Raises _Broken."""
-        stream = io.BytesIO(self._content)
+    def run(self) -> None:
+        """Follow it from where the stream stands to its end. Raises _Broken."""
         try:
-            for opcode, argument, at in pickletools.genops(stream):
+            for opcode, argument, at in pickletools.genops(self._stream):
                 self._step(opcode, argument, at or 0)
         # pickletools promises ValueError alone, and raises what its parts raise.
         except (ValueError, IndexError, KeyError, OverflowError, EOFError, TypeError) as error:
             raise _Broken(f"{type(error).__name__}: {str(error)[:120]}") from error
-        return stream.tell()
 
     def _step(self, opcode: pickletools.OpcodeInfo, argument: Any, at: int) -> None:
         name = opcode.name
@@ -172,9 +211,8 @@ class Walk:
             self._other(opcode, argument)
 
     def _plain_global(self, opcode: str, argument: Any, at: int) -> None:
-        end = self._content.find(b"\n", self._content.find(b"\n", at) + 1)
         # pickletools undoes escapes here, the loader does not: they would see two names.
-        if b"\\" in self._content[at:end]:
+        if b"\\" in self._stream.getbuffer()[at : self._stream.tell()].tobytes():
             self.tricks.add("it names a global with a backslash")
         module, _, name = str(argument).partition(" ")
         found = Named(module, name)
@@ -182,6 +220,7 @@ class Walk:
         if opcode == "INST":
             self._pop_to_mark()
             self._push(Made())
+            self.calls = True
         else:
             self._push(found)
 
@@ -203,6 +242,7 @@ class Walk:
             for _argument in range(2 if opcode == "NEWOBJ_EX" else 1):
                 self._pop()
             called = self._pop()
+        self.calls = self.calls or bool(self.named or self.tricks)
         if not isinstance(called, Named):
             self.tricks.add("it calls something that it computed")
         self._push(Made())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from bundler.scan.files import judge_file
 from bundler.scan.findings import Finding, Judged, Severity
 from bundler.scan.images import judge_image
 from bundler.scan.interpreters import judge_interpreter
-from bundler.scan.policy import ScanPolicy
+from bundler.scan.policy import Origin, ScanPolicy, drafted
 from bundler.scan.wheels import judge_wheel
 
 SCHEMA: Final = "airgap/scan/v1"
@@ -26,6 +27,9 @@ EXEMPT: Final = "dangers exempt"
 
 SHOWN: Final = 30
 """Findings that an error shows; all of them are in `airgap scan --json`."""
+
+_NOWHERE: Final = Origin("", "", None)
+"""Of a file that no lock names; no waiver is for it."""
 
 
 class UnsafeError(RefusedError):
@@ -129,13 +133,13 @@ def scan_images(files: Mapping[str, Path]) -> Scan:
     return Scan(tuple(judged))
 
 
-def judge(scan: Scan, policy: ScanPolicy, files: dict[str, tuple[str, str]]) -> Verdict:
+def judge(scan: Scan, policy: ScanPolicy, origins: Mapping[str, Origin]) -> Verdict:
     """Hold the findings against a profile's policy.
 
     Args:
         scan: of the bundle's files.
         policy: the profile's.
-        files: model and path in its repository, by path in the bundle.
+        origins: where the files come from, by path in the bundle.
 
     Raises:
         UnsafeError: a danger is neither waived nor let pass.
@@ -143,7 +147,7 @@ def judge(scan: Scan, policy: ScanPolicy, files: dict[str, tuple[str, str]]) -> 
     exempt, left = [], []
     unused = set(policy.waive)
     for finding in scan.dangers:
-        if waiver := policy.waiver(finding, files):
+        if waiver := policy.waiver(finding, origins.get(finding.file, _NOWHERE)):
             unused.discard(waiver)
             exempt.append(Exemption(_subject(finding), waiver.reason))
         elif policy.dangers == "warn":
@@ -151,7 +155,7 @@ def judge(scan: Scan, policy: ScanPolicy, files: dict[str, tuple[str, str]]) -> 
         else:
             left.append(finding)
     if left:
-        raise refused(left)
+        raise _refused(left, policy, origins)
     for waiver in sorted(unused, key=str):
         console.warn(f"nothing to waive: '{waiver.rule}' in '{waiver.file}' of {waiver.model}")
     for finding in scan.findings:
@@ -182,15 +186,23 @@ def _subject(finding: Finding) -> str:
     return f"{finding.rule} in {finding.place}: {finding.reason}"
 
 
-def refused(findings: Iterable[Finding]) -> UnsafeError:
+def _refused(
+    findings: list[Finding], policy: ScanPolicy, origins: Mapping[str, Origin]
+) -> UnsafeError:
     """One error for all."""
-    found = list(findings)
-    lines = [f"  {told(one)}" for one in found[:SHOWN]]
-    if len(found) > SHOWN:
-        lines.append(f"  and {len(found) - SHOWN} more")
-    fixes = "; ".join(dict.fromkeys(one.fix for one in found))
+    lines = []
+    for one in findings[:SHOWN]:
+        origin = origins.get(one.file, _NOWHERE)
+        lines.append(f"  {told(one)}")
+        if waiver := policy.outlived(one, origin):
+            story = f"expected SHA-256 {waiver.sha256}, found {origin.sha256}"
+            lines.append(f"    its waiver is for other bytes: {story}")
+    if len(findings) > SHOWN:
+        lines.append(f"  and {len(findings) - SHOWN} more")
+    fixes = "; ".join(dict.fromkeys(one.fix for one in findings))
+    draft = textwrap.indent(drafted(findings, origins).rstrip(), "    ")
     return UnsafeError(
-        f"{len(found)} dangers in what would be loaded:\n" + "\n".join(lines),
-        rule=f"scan.{found[0].rule}",
-        hint=f"{fixes}; or waive it in the profile, with a reason",
+        f"{len(findings)} dangers in what would be loaded:\n" + "\n".join(lines),
+        rule=f"scan.{findings[0].rule}",
+        hint=f"{fixes}; or read it, and waive it in the profile, with your reason:\n{draft}",
     )

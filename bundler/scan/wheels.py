@@ -100,7 +100,7 @@ def _judge(
     if len(listed) > MEMBERS or size > UNPACKED:
         story = f"it has {len(listed)} members of {size} bytes"
         return Judged(place, "wheel", (danger(place, "wheel.broken", story, _FIX),))
-    if broken := list(structure(archive, listed, stream, place)):
+    if broken := list(structure(listed, stream, place)):
         return Judged(place, "wheel", tuple(sorted(broken)))
     named = WheelName.parse(place.rpartition("/")[2])
     members = {one.filename: _member(archive, one) for one in listed if not one.is_dir()}

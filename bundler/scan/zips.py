@@ -2,27 +2,30 @@
 
 Python's reader and torch's differ on broken archives: one stops at a wrong checksum, at a name that
 differs between directory and member, at a flag that claims encryption, and the other loads what
-lies there (CVE-2025-1944, -1945, -10156). So an archive that is not as a writer leaves it is a
-danger, whatever is inside.
+lies there (CVE-2025-1944, -1945, -10156). So an archive that is not as a writer leaves it, to the
+last byte (`zip_layout`), is a danger, whatever is inside.
 """
 
 from __future__ import annotations
 
 import re
-import struct
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Final
 
+from airgap.limits import MIB
 from airgap.paths import path_defect
 from bundler.scan.findings import Finding, danger
+from bundler.scan.zip_layout import DESCRIPTOR_FLAG, LOCAL, layout_defect
 
 MEMBERS: Final = 100_000
 
-_LOCAL: Final = struct.Struct("<4s5H3I2H")
-_UTF8_FLAG, _ENCRYPTED_FLAG, _DESCRIPTOR_FLAG = 0x800, 0x1, 0x8
+UNPACKED: Final = 64 * 1024 * MIB
+"""Bytes that an archive's members may come to, as `tars.UNPACKED`."""
+
+_UTF8_FLAG, _ENCRYPTED_FLAG = 0x800, 0x1
 _STORAGE: Final = re.compile(r"([^/]+)/data/\d+")
 _BROKEN: Final = "download it again; if it stays so, do not use it"
 
@@ -35,7 +38,9 @@ def judge_zip(stream: IO[bytes], place: str, inner: Inner) -> list[Finding]:
     try:
         with zipfile.ZipFile(stream) as archive:
             members = archive.infolist()
-            findings = list(structure(archive, members, stream, place))
+            if too_much := _too_much(members, place):
+                return [too_much]
+            findings = list(structure(members, stream, place))
             storages = _storages(members)
             for member in members:
                 if not member.is_dir() and member.filename not in storages:
@@ -66,12 +71,18 @@ def _storages(members: list[zipfile.ZipInfo]) -> set[str]:
     }
 
 
-def structure(
-    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], stream: IO[bytes], place: str
-) -> Iterator[Finding]:
+def _too_much(members: list[zipfile.ZipInfo], place: str) -> Finding | None:
+    """More than anybody would read; the reader stops at the sizes that the directory says."""
+    size = sum(one.file_size for one in members)
+    if len(members) <= MEMBERS and size <= UNPACKED:
+        return None
+    return danger(place, "zip.broken", f"it has {len(members)} members of {size} bytes", _BROKEN)
+
+
+def structure(members: list[zipfile.ZipInfo], stream: IO[bytes], place: str) -> Iterator[Finding]:
     """What no writer leaves behind."""
-    if len(members) > MEMBERS:
-        yield danger(place, "zip.broken", f"it has {len(members)} members", _BROKEN)
+    if not members:
+        yield danger(place, "zip.broken", "it has no members", _BROKEN)
         return
     for name, count in sorted(Counter(member.filename for member in members).items()):
         if count > 1:
@@ -80,23 +91,26 @@ def structure(
     for member in members:
         if defect := _defect(member, stream):
             yield danger(f"{place}!{member.filename}", "zip.broken", defect, _BROKEN)
-    if archive.start_dir and members and min(one.header_offset for one in members) > 0:
+    if min(one.header_offset for one in members) > 0:
         yield danger(place, "zip.prefix", "something else lies before its first member", _BROKEN)
+    if defect := layout_defect(stream, members):
+        yield danger(place, "zip.layout", defect, _BROKEN)
 
 
 def _defect(member: zipfile.ZipInfo, stream: IO[bytes]) -> str | None:
     """How a member's own header differs from the directory's."""
     stream.seek(member.header_offset)
-    header = stream.read(_LOCAL.size)
-    if len(header) != _LOCAL.size or not header.startswith(b"PK\3\4"):
+    header = stream.read(LOCAL.size)
+    if len(header) != LOCAL.size or not header.startswith(b"PK\3\4"):
         return "it has no header where the directory says"
-    _, _, flags, method, _, _, crc, _, _, length, _ = _LOCAL.unpack(header)
+    _, _, flags, method, _, _, crc, _, _, length, _ = LOCAL.unpack(header)
     name = stream.read(length).decode("utf-8" if flags & _UTF8_FLAG else "cp437", "replace")
     encrypted = (flags | member.flag_bits) & _ENCRYPTED_FLAG
-    checksum = flags & _DESCRIPTOR_FLAG or crc == member.CRC
+    checksum = flags & DESCRIPTOR_FLAG or crc == member.CRC
     path = path_defect(member.filename.rstrip("/"))
     defects = {
         f"its own header calls it '{name}'": name != member.orig_filename,
+        "its name holds a NUL, where some readers end it": "\0" in name,
         "it claims to be encrypted": encrypted,
         "its own header names another compression": method != member.compress_type,
         "its own header has another checksum": not checksum,

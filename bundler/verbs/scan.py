@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from os.path import lexists
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,7 +34,8 @@ def scan(
 
     Nothing is loaded, unpickled or extracted. Dangers are refused with exit code 3; cautions are
     told. A build does the same to every file, and `scan` in a profile says what may pass. Wheels
-    are judged as programs for a host without a GPU.
+    are judged as programs for a host without a GPU. Links are followed; where anything in a folder
+    cannot be read, nothing is judged.
 
     \b
     Examples:
@@ -80,15 +84,43 @@ def _document(schema: str, found: Scan, verdict: str) -> None:
 
 
 def _files(paths: list[Path]) -> dict[str, Path]:
-    """Every file by its name in the report. Links to files are followed: a hub's cache has them."""
-    from airgap.errors import UsageError
+    """Every file by its name in the report. Links are followed: a hub's cache has them.
+
+    Raises:
+        UsageError: a path, or any file, is not there.
+        AirgapError: something cannot be read: what was not judged must not be called clean.
+    """
+    from airgap.errors import AirgapError, UsageError
 
     found: dict[str, Path] = {}
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"there is no '{path}'", hint="airgap scan PATH")
-        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found |= {str(one): one for one in inside if one.is_file()}
+    unread: list[str] = []
+    waiting, links = list(paths), list[Path]()
+    seen: set[tuple[int, int]] = set()
+    while waiting or links:
+        # A folder by its own name first: one that links lead to as well, or back to, is read once.
+        path = (waiting or links).pop()
+        try:
+            status = path.stat()
+            if S_ISREG(status.st_mode):
+                found[str(path)] = path
+            elif not S_ISDIR(status.st_mode):
+                unread.append(f"'{path}': neither a file nor a folder")
+            elif (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                for inside in path.iterdir():
+                    (links if inside.is_symlink() else waiting).append(inside)
+        except OSError as error:
+            if path in paths and not lexists(path):
+                raise UsageError(f"there is no '{path}'", hint="airgap scan PATH") from error
+            target = ""
+            with suppress(OSError):  # it is no link
+                target = f", a link to '{path.readlink()}'"
+            unread.append(f"'{path}'{target}: {error.strerror}")
+    if unread:
+        raise AirgapError(
+            "nothing was judged, because this cannot be read:\n  " + "\n  ".join(sorted(unread)),
+            hint="make it readable or take it away; or name the files that are to be judged",
+        )
     if not found:
         raise UsageError(f"there is no file in {', '.join(map(str, paths))}")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,36 @@ def test_a_waiver_waives_nothing_else(old: str, new: str, make: Make, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_waiver_of_these_bytes_ends_with_them(make: Make, tmp_path: Path, kit: Any) -> None:
+    pinned = WAIVER + f"    sha256: '{kit.sha256(EVIL)}'\n"
+    built = make({"w.bin": EVIL}, pinned)
+    assert built.manifest.scan
+    assert built.manifest.scan.verdict == "dangers exempt"
+    shutil.rmtree(tmp_path / "out")
+    other = pickle.dumps([Runs(), "more"], 2)
+    with pytest.raises(UnsafeError, match="1 dangers") as caught:
+        make({"w.bin": other}, pinned)
+    assert caught.value.exit_code == 3
+    said = f"its waiver is for other bytes: expected SHA-256 {kit.sha256(EVIL)}, found"
+    assert f"{said} {kit.sha256(other)}" in caught.value.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_refusal_shows_the_waiver_that_a_profile_would_need(make: Make, kit: Any) -> None:
+    with pytest.raises(UnsafeError) as caught:
+        make({"w.bin": EVIL})
+    shown = textwrap.dedent(str(caught.value.hint).partition("reason:\n")[2])
+    with pytest.raises(UsageError, match="'reason' of a waiver: expected text, found nothing"):
+        Profile.parse((kit.PROFILE + shown).encode(), "p.yaml")
+    shown = shown.replace("reason: ''", "reason: read by alice")
+    (waiver,) = Profile.parse((kit.PROFILE + shown).encode(), "p.yaml").scan.waive
+    assert (waiver.model, waiver.file, waiver.rule) == ("o--m", "w.bin", "pickle.global")
+    assert waiver.sha256 == kit.sha256(EVIL)
+    built = make({"w.bin": EVIL}, shown)
+    assert built.manifest.scan
+    assert built.manifest.scan.verdict == "dangers exempt"
+
+
 def test_a_profile_may_only_be_warned(make: Make, capsys: Any) -> None:
     built = make({"w.bin": EVIL}, "scan:\n  dangers: warn\n")
     assert built.manifest.scan
@@ -176,6 +207,10 @@ def test_a_role_that_is_not_there_cannot_be_skipped(make: Make, tmp_path: Path) 
         ("scan: {danger: warn}\n", "did you mean 'dangers'"),
         ("scan:\n  waive:\n  - {model: m, file: f, rule: r}\n", "a waiver lacks 'reason'"),
         ("scan:\n  waive:\n  - {model: m, file: f, rule: r, reason: ''}\n", "found nothing"),
+        (
+            "scan:\n  waive:\n  - {model: m, file: f, rule: r, sha256: ABC, reason: x}\n",
+            "'sha256' of a waiver: expected 64 hex digits, found 'ABC'",
+        ),
     ],
 )
 def test_a_policy_that_is_none(text: str, said: str, kit: Any) -> None:

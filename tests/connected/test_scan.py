@@ -103,6 +103,41 @@ def twice() -> bytes:
     return buffer.getvalue()
 
 
+def two_directories() -> bytes:
+    """Python's zipfile takes the end record before the locator, torch the one that it names."""
+    content = bytearray()
+
+    def part(data: bytes) -> tuple[bytes, bytes]:
+        """A member, its directory and an end record: the directory, and that record."""
+        name, start = b"archive/data.pkl", len(content)
+        facts = (0x21, zlib.crc32(data), len(data), len(data), len(name), 0)
+        content.extend(struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, *facts) + name + data)
+        entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, *facts, 0, 0, 0, 0, start)
+        return entry + name, struct.pack("<4sQ2H2I2Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1)
+
+    ends = []
+    for data in (evil(), good()):
+        directory, record = part(data)
+        start = len(content)
+        ends.append(start + len(directory))
+        content.extend(directory + record + struct.pack("<2Q", len(directory), start))
+    content.extend(struct.pack("<4sIQI", b"PK\6\7", 0, ends[0], 1))
+    most = (0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+    return bytes(content) + struct.pack("<4s2H2H2IH", b"PK\5\6", 0, 0, *most, 0)
+
+
+def tar_and_zip() -> bytes:
+    """NeMo opens the tar; the zip, whose member is in the name of the first one, is harmless."""
+    held = zipped(a=b"x")
+    directory = held.index(b"PK\1\2")
+    content = bytearray(tarred(("x", b"x"), ("model_weights.ckpt", torch_zip(evil()))))
+    start = len(content)
+    content[:directory] = held[:directory]
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    return bytes(content) + held[directory:-6] + struct.pack("<IH", start, 0)
+
+
 def tarred(*members: tuple[str, bytes], mode: str = "w") -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
@@ -240,6 +275,43 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
     ),
     "a second pickle": ("w.bin", good() + evil(), "pickle.global", "system"),
     "several harmless pickles": ("w.bin", good() + good(), "pickle.several", "2 pickles"),
+    "more pickles than are followed": (
+        "w.bin",
+        b"N." * 2_000,
+        "pickle.unreadable",
+        "2000 bytes behind pickle 1000 are not followed",
+    ),
+    "a name with an escape, in a second pickle": (
+        "w.bin",
+        good() + b"cos\nsys\\x74em\n(S'true'\ntR.",
+        "pickle.trick",
+        "backslash",
+    ),
+    "protocol 0 without the name of a pickle": (
+        "w.model",
+        evil(0),
+        "pickle.global",
+        "system",
+    ),
+    "protocol 0 that is called a text": ("notes.txt", evil(0), "pickle.global", "system"),
+    "protocol 0 that breaks off after it ran": ("w.model", evil(0)[:-1], "pickle.global", "system"),
+    "protocol 0 that is long": (
+        "w.model",
+        b"V" + b"x" * 100_000 + b"\n0" + evil(0),
+        "pickle.global",
+        "system",
+    ),
+    "a pickle and a zip": ("w.bin", evil() + torch_zip(good()), "archive.several", "as zip"),
+    "a pickle before a zip": ("w.bin", evil() + torch_zip(good()), "pickle.global", "system"),
+    "protocol 0 behind a harmless pickle": ("w.model", b"N." + evil(0), "pickle.global", "system"),
+    "an instance of protocol 0, and a text": (
+        "w.model",
+        b"(S'true'\nios\nsystem\nAnd so on",
+        "pickle.global",
+        "os.system",
+    ),
+    "protocol 2 without its mark": ("w.model", evil(2)[2:], "pickle.global", "system"),
+    "protocol 0 in a zip": ("w.zip", zipped(data=evil(0)), "pickle.global", "system"),
     "something behind a pickle": (
         "w.bin",
         good() + b"\xff\xfe\xfd",
@@ -329,6 +401,25 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
         "TorchScript",
     ),
     "a zip cut short": ("w.pt", torch_zip(good())[:-30], "zip.broken", "broken"),
+    "a zip that ends twice": ("w.pt", two_directories(), "zip.layout", "its locator names"),
+    "a name with a NUL": (
+        "w.pt",
+        torch_zip(good()).replace(b"archive/version", b"archive\0version"),
+        "zip.broken",
+        "holds a NUL",
+    ),
+    "a zip without members": ("w.npz", zipped(), "zip.broken", "no members"),
+    "a zip behind something, under another name": (
+        "a.txt",
+        b"text" + torch_zip(good()),
+        "zip.prefix",
+        "before",
+    ),
+    "a tar and a zip": ("m.nemo", tar_and_zip(), "archive.several", "as zip and as tar"),
+    "a tar and a zip, under another name": ("m", tar_and_zip(), "archive.several", "as tar"),
+    "a zip that is called a .nemo": ("m.nemo", torch_zip(good()), "archive.several", "as tar"),
+    "an empty zip behind a .nemo": ("m.nemo", nemo() + zipped(), "zip.broken", "no members"),
+    "a .nemo in capitals, which no tar begins": ("M.NEMO", b"x" * 600, "tar.broken", "broken"),
     "a zip behind something": ("w.zip", b"PK\x05\x06" + torch_zip(good()), "zip.prefix", "before"),
     "a way out of a .nemo": ("m.nemo", nemo(("../../evil", b"x")), "tar.traversal", "'..'"),
     "an absolute name": ("m.nemo", nemo(("/etc/cron.d/evil", b"x")), "tar.traversal", "part ''"),
@@ -369,7 +460,7 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
         "m.nemo",
         nemo(config=b"x: &x {_target_: os.system}\ny:\n  <<: *x\n"),
         "config.target",
-        "'y.<<._target_' has 'os.system' called",
+        "'y._target_' has 'os.system' called",
     ),
     "a class of Hydra's, under an escaped key": (
         "m.nemo",
@@ -448,6 +539,42 @@ DANGERS: dict[str, tuple[str, bytes, str, str]] = {
         b"pipeline:\n  name: evil.Pipeline\n",
         "config.target",
         "evil.Pipeline",
+    ),
+    "a pipeline of pyannote's, merged in": (
+        "config.yaml",
+        b"version: 4.0.0\n<<:\n  pipeline:\n    name: os.system\n    params: {}\n",
+        "config.target",
+        "'pipeline.name' has 'os.system' called",
+    ),
+    "a pipeline of pyannote's, merged in by a list": (
+        "config.yaml",
+        b"a: &a {pipeline: {name: os.system}}\nb: &b {<<: *a}\n<<: [{x: 1}, *b]\n",
+        "config.target",
+        "'pipeline.name' has 'os.system' called",
+    ),
+    "a text made of a mapping": (
+        "c.yaml",
+        b"x: {_target_: !!str {=: os.system}}\n",
+        "config.tag",
+        "tag:yaml.org,2002:str",
+    ),
+    "a merge of itself": (
+        "c.yaml",
+        b"a: &a\n  b: 1\n  <<: *a\n",
+        "config.unreadable",
+        "cannot be read as YAML",
+    ),
+    "a class from another value": (
+        "m.nemo",
+        nemo(config=b"target: ${evil.a}\nevil:\n  a: os.system\n"),
+        "config.target",
+        "'target' has '${evil.a}' called",
+    ),
+    "a class from two other values": (
+        "c.yaml",
+        b"x:\n  cls: ${a}.${b}\na: os\nb: system\n",
+        "config.target",
+        "'x.cls' has '${a}.${b}' called",
     ),
     "a preprocessor of pyannote's": (
         "config.yaml",
@@ -553,9 +680,20 @@ HARMLESS: dict[str, tuple[str, bytes, str]] = {
         ),
         "yaml",
     ),
+    "values from elsewhere in the file, and dots": (
+        "c.yaml",
+        (
+            b"a: ${..encoder.d_model}\nb: ${model.x}/b\nc: and so on...\nd: 1..2\n"
+            b"e: 'profile: none'\nf: ???\n? [not, a, name]\n: g\n"
+        ),
+        "yaml",
+    ),
     "segmentation-3.0, as published": ("config.yaml", SEGMENTATION_3_0, "yaml"),
     "wespeaker, as published": ("config.yaml", WESPEAKER, "yaml"),
     "a licence": ("LICENSE", "Ω licence".encode() * 200, "text"),
+    "words whose first letters are opcodes": ("vocab.txt", b"cat\ndog\nRun\n", "text"),
+    "a sentence in brackets": ("README", b"(None of it is a pickle.)\n", "text"),
+    "a title above a directive": ("README", b"Version 1\n.. _top:\n", "text"),
     "sound": ("a.wav", b"RIFF" + bytes(60), "wav"),
 }
 
@@ -578,6 +716,22 @@ def test_what_is_harmless_passes(name: str, content: bytes, kind: str, tmp_path:
 
 CAUTIONS: dict[str, tuple[str, bytes, str]] = {
     "an address": ("c.yaml", b"url: https://example.org/model\n", "config.address"),
+    "an address in a text": ("c.yaml", b"a: see https://x/y\n", "config.address"),
+    "an address of a file": ("c.yaml", b"a: file:///etc/passwd\n", "config.address"),
+    "a short address of a file": ("c.yaml", b"a: file:/x\n", "config.address"),
+    "an address of a hub": ("c.json", b'{"a": "hf://org/x"}', "config.address"),
+    "a host": ("c.yaml", b"a: //host/share\n", "config.path"),
+    "a host, as Windows writes it": ("c.yaml", b"a: \\\\host\\share\n", "config.path"),
+    "a way out": ("c.yaml", b"a: ../../../etc/passwd\n", "config.parent"),
+    "a way out, in the middle": ("c.yaml", b"a: b/../../etc/passwd\n", "config.parent"),
+    "a repository, merged in": (
+        "config.yaml",
+        (
+            b"<<:\n  pipeline:\n    name: pyannote.audio.pipelines.SpeakerDiarization\n"
+            b"    params: {segmentation: pyannote/segmentation-3.0}\n"
+        ),
+        "config.repository",
+    ),
     "an absolute path": ("c.json", b'{"path": "/data/train.json"}', "config.path"),
     "a repository": (
         "config.yaml",
