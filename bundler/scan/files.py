@@ -145,7 +145,11 @@ class _TooLarge(Exception):  # noqa: N818 - never leaves this module
 
 
 def _unpacked(stream: IO[bytes]) -> Any:
-    """The whole of a stream, in a file that can be sought in."""
+    """The whole of a stream, in a file that can be sought in.
+
+    Raises:
+        AirgapError: the folder for temporary files is full; nothing is said of the stream then.
+    """
     plain = tempfile.SpooledTemporaryFile(64 * MIB)  # noqa: SIM115 - the caller closes it
     size = 0
     while chunk := stream.read(CHUNK):
@@ -153,7 +157,14 @@ def _unpacked(stream: IO[bytes]) -> Any:
         if size > UNPACKED:
             plain.close()
             raise _TooLarge(f"it comes to more than {UNPACKED} bytes")
-        plain.write(chunk)
+        try:
+            plain.write(chunk)
+        except OSError as error:
+            raise AirgapError(
+                f"cannot unpack an archive into '{tempfile.gettempdir()}' to judge it: "
+                f"{error.strerror}",
+                hint="set TMPDIR to a folder on a larger disk",
+            ) from error
     plain.seek(0)
     return plain
 

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 from picklescan.scanner import scan_file_path
 
+from airgap.errors import AirgapError
 from bundler.scan import pickles
 from bundler.scan.allowed import GLOBALS
 from bundler.scan.files import judge_file
@@ -828,3 +829,26 @@ def test_the_allow_list_is_of_exact_names() -> None:
     forbidden = {"os", "posix", "subprocess", "sys", "importlib", "runpy", "pickle", "shutil"}
     assert not forbidden & {module.partition(".")[0] for module, _ in GLOBALS}
     assert not {"eval", "exec", "getattr", "__import__", "open"} & {name for _, name in GLOBALS}
+
+
+@pytest.mark.parametrize("name", ["m.nemo", "m.npz"])
+def test_a_full_folder_for_temporary_files_accuses_nobody(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive that could not be unpacked here was not judged: it is neither sound nor bad."""
+    content = gzip.compress(nemo())
+    if name == "m.npz":
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("a.npy", bytes(1000))
+        content = packed.getvalue()
+    (tmp_path / name).write_bytes(content)
+
+    def full(_limit: int) -> Any:
+        return Path("/dev/full").open("r+b", buffering=0)
+
+    monkeypatch.setattr("bundler.scan.files.tempfile.SpooledTemporaryFile", full)
+    with pytest.raises(AirgapError, match="cannot unpack an archive into .*No space left") as told:
+        judge_file(tmp_path / name, name)
+    assert told.value.hint == "set TMPDIR to a folder on a larger disk"
+    assert told.value.exit_code == 1
