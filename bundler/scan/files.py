@@ -160,6 +160,7 @@ def _unpacked(stream: IO[bytes]) -> Any:
         try:
             plain.write(chunk)
         except OSError as error:
+            plain.close()
             raise AirgapError(
                 f"cannot unpack an archive into '{tempfile.gettempdir()}' to judge it: "
                 f"{error.strerror}",

@@ -848,7 +848,7 @@ def test_a_full_folder_for_temporary_files_accuses_nobody(
         return Path("/dev/full").open("r+b", buffering=0)
 
     monkeypatch.setattr("bundler.scan.files.tempfile.SpooledTemporaryFile", full)
-    with pytest.raises(AirgapError, match="cannot unpack an archive into .*No space left") as told:
+    with pytest.raises(AirgapError, match=r"cannot unpack an archive into .*No space left") as told:
         judge_file(tmp_path / name, name)
     assert told.value.hint == "set TMPDIR to a folder on a larger disk"
     assert told.value.exit_code == 1
