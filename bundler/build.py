@@ -132,7 +132,7 @@ def build(
         fetched = fetch(lock, access)
         wheelhouse.check_complete(lock, fetched.paths)
         tree = whole_tree(lock, fetched.paths)
-        checks = _check_models(profile, tree, fetched.paths, skipped, access)
+        checks = _check_models(profile, lock, tree, fetched.paths, skipped=skipped, access=access)
         manifest, contents = compose(
             profile, lock, fetched.paths, checks, tree=tree, base=base, previous=previous
         )
@@ -169,8 +169,10 @@ def _packed(
 
 def _check_models(
     profile: Profile,
+    lock: Lock,
     tree: Tree,
     cached: Mapping[str, Path],
+    *,
     skipped: Skipped,
     access: Access,
 ) -> Checks:
@@ -191,7 +193,8 @@ def _check_models(
         .joined(scan_images({path: on_disk[path] for path in images}))
     )
     verdict = judge(scan, profile.scan, origin)
-    return Checks(verdict, dry_load(tree, contents, skipped, access.cache))
+    machines = {one.target.machine for one in lock.runtime.targets} if lock.runtime else set()
+    return Checks(verdict, dry_load(tree, contents, skipped, access.cache, machines=machines))
 
 
 def _licences(tree: Tree) -> dict[str, str]:
