@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -77,7 +76,7 @@ def fetch(lock: Lock, access: Access) -> Fetched:
 def _fetch(lock: Lock, access: Access) -> Fetched:
     cache = access.cache
     missing = _missing(lock, cache)
-    _check_space(missing.values(), cache)
+    cache.check_room({sha256: wanted.size for sha256, wanted in missing.items()})
     total = sum(wanted.size for wanted in missing.values())
     with console.progress("fetch", total) as progress:
         served, failures = _fetch_all(lock, missing, access, progress)
@@ -87,20 +86,6 @@ def _fetch(lock: Lock, access: Access) -> Fetched:
     for sha256 in paths:
         cache.touch(sha256)
     return Fetched(paths, total, served)
-
-
-def _check_space(missing: Iterable[_Wanted], cache: DownloadCache) -> None:
-    """Refuse at the start what would fill the disk after an hour."""
-    needed = sum(cache.missing_bytes(wanted.sha256, wanted.size) for wanted in missing)
-    place = next(folder for folder in (cache.root, *cache.root.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise OwnSideError(
-            f"not enough space in the download cache '{cache.root}': {human_size(needed)} are to "
-            f"come, and {human_size(free)} are free",
-            hint="free some space (airgap cache show), or set AIRGAP_CACHE to a folder on a "
-            "larger disk",
-        )
 
 
 def _missing(lock: Lock, cache: DownloadCache) -> dict[str, _Wanted]:

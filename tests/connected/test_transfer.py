@@ -352,7 +352,7 @@ def test_no_room_is_told_before_anything_is_asked(
 ) -> None:
     source, server, _ = served
     usage = type("Usage", (), {"free": SIZE - 1})
-    monkeypatch.setattr("bundler.fetch.shutil.disk_usage", lambda _place: usage)
+    monkeypatch.setattr("bundler.download_cache.shutil.disk_usage", lambda _place: usage)
     with pytest.raises(OwnSideError, match="not enough space in the download cache") as caught:
         fetch(make_lock(FILES, source), access)
     assert "AIRGAP_CACHE" in str(caught.value.hint)
@@ -392,7 +392,9 @@ def test_a_disk_that_takes_no_more_loses_nothing(
     told = subprocess.run(
         [sys.executable, "-c", FULL_DISK, *words], capture_output=True, text=True, check=True
     )
-    assert told.stdout == "cannot write to the download cache: File too large\n"
+    assert (
+        told.stdout == f"cannot write to the download cache '{access.cache.root}': File too large\n"
+    )
     assert partial.recorded(access.cache.partial(kit.sha256(CONTENT))) >= 900_000
     fetch(make_lock(FILES, source), access)
     assert the_file(access, kit).read_bytes() == CONTENT
