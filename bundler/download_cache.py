@@ -11,13 +11,13 @@ import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from airgap.console import Advance, human_size
+from airgap.console import Advance, console, human_size
 from airgap.digest import is_sha256, sha256_file
 from airgap.errors import AirgapError
 from airgap.sink import OwnSideError, Sink, WrongBytesError
@@ -217,3 +217,17 @@ def _set_aside(unfinished: Partial) -> None:
         partial.keep_what_came(unfinished)
     else:
         unfinished.discard()
+
+
+def changed(paths: Iterable[Path]) -> list[Path]:
+    """Those files of a download cache that are other bytes than their names say, sorted."""
+    sizes = {path: path.stat().st_size for path in sorted(set(paths))}
+    with console.progress("check the download cache", sum(sizes.values())) as progress:
+        return [path for path in sizes if not _is_intact(path, progress.advance)]
+
+
+def _is_intact(path: Path, advance: Advance) -> bool:
+    try:
+        return sha256_file(path, advance) == path.name
+    except AirgapError:  # a dying disk: what cannot be read is not what it was
+        return False
