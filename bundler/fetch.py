@@ -154,6 +154,7 @@ def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Fa
 
 def _filled_by(source: Source, wanted: _Wanted, access: Access) -> Fill:
     def fill(sink: Sink) -> None:
+        sink.is_page = wanted.path.lower().endswith((".html", ".htm"))
         source.copy(wanted.path, wanted.model.commit, access, sink)
 
     return fill

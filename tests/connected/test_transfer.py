@@ -275,6 +275,61 @@ def test_a_page_in_place_of_the_file_is_told_and_costs_nothing(
     assert not the_file(access, kit).exists()
 
 
+PAGES = {
+    "behind a comment": (b"\n<!-- a --><!-- b --><html>Log in</html>", {}),
+    "behind a prolog": (b"<?xml version='1.0'?>\n<!DOCTYPE html><html>Log in</html>", {}),
+    "behind a byte order mark": (b"\xef\xbb\xbf<!doctype  html><p>Log in", {}),
+    "behind a long comment": (b"<!--" + b"x" * 3000 + b"--><HTML lang=en>Log in</HTML>", {}),
+    "by its type": (b"Access denied", {"Content-Type": "text/html; charset=utf-8"}),
+}
+
+
+@pytest.mark.parametrize(("page", "headers"), PAGES.values(), ids=PAGES)
+@pytest.mark.parametrize("trickle", [None, 0.0], ids=["at once", "byte by byte"])
+def test_a_page_without_a_length_is_told_at_once_and_not_kept(
+    *, page: bytes, headers: dict[str, str], trickle: float | None, served: Any,
+    make_lock: MakeLock, access: Access, kit: Any, cached: Callable[[], list[str]],
+) -> None:  # fmt: skip
+    source, server, script = served
+    script["model.bin"] = kit.Reply(200, page, headers, measured=False, trickle=trickle)
+    with pytest.raises(AirgapError, match="expected 3000000 bytes, found a web page") as caught:
+        fetch(make_lock(FILES, source), access)
+    assert caught.value.exit_code == 1
+    assert len(server.asked) == 1
+    assert cached() == []
+
+
+def test_comments_without_end_are_no_way_to_keep_a_builder_busy(
+    served: Any, make_lock: MakeLock, access: Access, kit: Any
+) -> None:
+    source, _, script = served
+    script["model.bin"] = kit.Reply(200, b"<!---->" * 500, measured=False)
+    with pytest.raises(AirgapError, match=r"broke off at byte 3500 of 3000000"):
+        fetch(make_lock(FILES, source), access)
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_file_that_is_called_a_page_by_mistake_is_taken(
+    *, measured: bool, served: Any, make_lock: MakeLock, access: Access, kit: Any
+) -> None:
+    source, _, script = served
+    kind = {"Content-Type": "text/html"}
+    script["model.bin"] = kit.Reply(200, CONTENT, kind, measured=measured)
+    fetch(make_lock(FILES, source), access)
+    assert the_file(access, kit).read_bytes() == CONTENT
+
+
+def test_a_page_that_the_lock_names_is_taken(
+    make_lock: MakeLock, access: Access, web: Any, kit: Any
+) -> None:
+    page = b"<!doctype html><title>The model</title>"
+    web.files["README.html"] = page
+    kind = {"Content-Type": "text/html"}
+    web.served["README.html"] = kit.Reply(200, page, kind, measured=False)
+    fetch(make_lock({"README.html": page}, Https(f"{web.url}/models")), access)
+    assert access.cache.path(kit.sha256(page)).read_bytes() == page
+
+
 def test_wrong_bytes_are_not_kept(
     served: Any, make_lock: MakeLock, access: Access, kit: Any, cached: Callable[[], list[str]]
 ) -> None:
