@@ -38,8 +38,8 @@ def copy_files(source: DownloadCache, target: DownloadCache, digests: Iterable[s
     target.check_room(missing)
     rotten = []
     with console.progress("copy", sum(missing.values())) as progress:
-        for sha256, size in missing.items():
-            progress.note(sha256[:12])
+        for number, (sha256, size) in enumerate(missing.items()):
+            progress.note(f"{number}/{len(missing)} files, {sha256[:12]}")
             try:
                 _copy(source, target, sha256, size, progress.advance)
             except OwnSideError:

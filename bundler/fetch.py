@@ -108,11 +108,11 @@ def _fetch_all(
     lock: Lock, missing: Mapping[str, _Wanted], access: Access, progress: Progress
 ) -> tuple[dict[str, str], list[_Failure]]:
     """Fetch in threads; tell of each model as its last file arrives."""
-    told = _Teller(lock, missing)
+    told = _Teller(lock, missing, progress)
     served, failures = {}, []
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch") as pool:
         futures: dict[Future[str | _Failure], str] = {
-            pool.submit(_fetch_one, wanted, access, progress): sha256
+            pool.submit(_fetch_one, wanted, access, told): sha256
             for sha256, wanted in missing.items()
         }
         try:
@@ -130,9 +130,9 @@ def _fetch_all(
     return served, failures
 
 
-def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Failure:
+def _fetch_one(wanted: _Wanted, access: Access, told: _Teller) -> str | _Failure:
     """The name of the source that served, or why none did."""
-    progress.note(f"{wanted.model.id}/{wanted.path}")
+    told.begun(wanted)
     reasons = []
     for source in wanted.model.sources:
         try:
@@ -140,7 +140,7 @@ def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Fa
                 wanted.sha256,
                 wanted.size,
                 wanted.size,
-                progress.advance,
+                told.progress.advance,
                 _filled_by(source, wanted, access),
             )
         except OwnSideError:
@@ -177,9 +177,15 @@ class _Part:
 
 
 class _Teller:
-    """Says what became of each model, and of the runtime, once its last file is there."""
+    """Says what became of each model, and of the runtime, once its last file is there.
 
-    def __init__(self, lock: Lock, missing: Mapping[str, _Wanted]) -> None:
+    Behind the bar it says how many files are there of those that are to come, and which one was
+    begun last.
+    """
+
+    def __init__(self, lock: Lock, missing: Mapping[str, _Wanted], progress: Progress) -> None:
+        self.progress = progress
+        self._there, self._wanted, self._last = 0, len(missing), ""
         programs = lock.artifacts[len(lock.models) :]
         self._parts = [_Part("Model", _described(one), _of([one], missing)) for one in lock.models]
         if programs:
@@ -189,7 +195,16 @@ class _Teller:
             if not part.awaited:
                 console.say(f"{part.kind} already in the download cache: {part.told}")
 
+    def begun(self, wanted: _Wanted) -> None:
+        self._last = f"{wanted.model.id}/{wanted.path}"
+        self._note()
+
+    def _note(self) -> None:
+        self.progress.note(f"{self._there}/{self._wanted} files, {self._last}")
+
     def arrived(self, sha256: str, source: str) -> None:
+        self._there += 1
+        self._note()
         for part in self._parts:
             if sha256 in part.awaited:
                 part.awaited.remove(sha256)
