@@ -221,7 +221,7 @@ def _set_aside(unfinished: Partial) -> None:
 
 def changed(paths: Iterable[Path]) -> list[Path]:
     """Those files of a download cache that are other bytes than their names say, sorted."""
-    sizes = {path: path.stat().st_size for path in sorted(set(paths))}
+    sizes = {path: path.stat().st_size for path in sorted(set(paths)) if path.is_file()}
     with console.progress("check the download cache", sum(sizes.values())) as progress:
         return [path for path in sizes if not _is_intact(path, progress.advance)]
 

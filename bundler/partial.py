@@ -160,9 +160,9 @@ class Partial:
     def _write_in_place(self, content: bytes) -> None:
         """Write the next record over the bytes that were reserved for it."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with FileIO(os.open(self._next_record, flags, 0o600), "w") as stream:
+        with os.fdopen(os.open(self._next_record, flags, 0o600), "wb") as stream:
             stream.write(content)
-            stream.truncate()
+            stream.truncate()  # behind what was written, which it flushes first
             # Before it is renamed: file systems wait with bytes that replace others in place.
             os.fdatasync(stream.fileno())
 

@@ -33,10 +33,10 @@ class Session(requests.Session):
     ) -> None:
         """Make a request ready for where a redirect leads: no header of this host for another."""
         here, there = str(response.request.url), str(prepared_request.url)
-        if self.should_strip_auth(here, there):  # type: ignore[no-untyped-call] # of its stubs
+        if self.should_strip_auth(here, there):  # type: ignore[no-untyped-call] # its stubs
             prepared_request.headers.pop("Authorization", None)
         if "Authorization" not in prepared_request.headers and not _is_signed(there):
-            super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call] # the same
+            super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call] # its stubs
 
 
 def _is_signed(url: str) -> bool:

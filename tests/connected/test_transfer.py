@@ -303,7 +303,7 @@ def test_comments_without_end_are_no_way_to_keep_a_builder_busy(
     served: Any, make_lock: MakeLock, access: Access, kit: Any
 ) -> None:
     source, _, script = served
-    script["model.bin"] = kit.Reply(200, b"<!---->" * 500, measured=False)
+    script["model.bin"] = kit.Reply(200, b"<!---->" * 500, measured=False, ranged=False)
     with pytest.raises(AirgapError, match=r"broke off at byte 3500 of 3000000"):
         fetch(make_lock(FILES, source), access)
 
