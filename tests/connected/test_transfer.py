@@ -285,17 +285,26 @@ PAGES = {
 
 
 @pytest.mark.parametrize(("page", "headers"), PAGES.values(), ids=PAGES)
-@pytest.mark.parametrize("trickle", [None, 0.0], ids=["at once", "byte by byte"])
 def test_a_page_without_a_length_is_told_at_once_and_not_kept(
-    *, page: bytes, headers: dict[str, str], trickle: float | None, served: Any,
-    make_lock: MakeLock, access: Access, kit: Any, cached: Callable[[], list[str]],
+    *, page: bytes, headers: dict[str, str], served: Any, make_lock: MakeLock, access: Access,
+    kit: Any, cached: Callable[[], list[str]],
 ) -> None:  # fmt: skip
     source, server, script = served
-    script["model.bin"] = kit.Reply(200, page, headers, measured=False, trickle=trickle)
+    script["model.bin"] = kit.Reply(200, page, headers, measured=False)
     with pytest.raises(AirgapError, match="expected 3000000 bytes, found a web page") as caught:
         fetch(make_lock(FILES, source), access)
     assert caught.value.exit_code == 1
     assert len(server.asked) == 1
+    assert cached() == []
+
+
+def test_a_page_that_comes_byte_by_byte_is_told(
+    served: Any, make_lock: MakeLock, access: Access, kit: Any, cached: Callable[[], list[str]]
+) -> None:
+    source, _, script = served
+    script["model.bin"] = kit.Reply(200, b"<!-- --><html>", measured=False, trickle=0.0)
+    with pytest.raises(AirgapError, match="found a web page"):
+        fetch(make_lock(FILES, source), access)
     assert cached() == []
 
 
