@@ -57,7 +57,8 @@ def answer(
     at, size = _range(headers, start) if status == PARTIAL else (0, _length(headers))
     etag = headers.get("ETag", "")
     strong = etag if etag.startswith('"') else None  # W/ names no bytes: RFC 9110, 13.1.5
-    return Answer(at, size, strong, chunks)
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return Answer(at, size, strong, kind, chunks)
 
 
 def _range(headers: Mapping[str, str], start: int) -> tuple[int, int | None]:

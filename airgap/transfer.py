@@ -9,6 +9,7 @@ survives many faults, and a server that only ever fails is given up soon.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from itertools import chain
 from typing import Final
 
 from airgap.errors import AirgapError
-from airgap.limits import MIB
+from airgap.limits import KIB, MIB
 from airgap.sink import Origin, Sink
 
 PROGRESS: Final = MIB
@@ -29,6 +30,15 @@ RESTARTS: Final = 3
 
 LONGEST_PAUSE: Final = 60.0
 """Seconds between two tries at most, whatever a server asks for."""
+
+HEAD: Final = 4 * KIB
+"""Bytes of a file that are looked at for a web page: comments and an XML prolog may stand first."""
+
+_PAGE: Final = re.compile(
+    # Atomic, or a server could have the ways to divide comments counted for ever.
+    rb"(?>\s|\xef\xbb\xbf|<\?.*?\?>|<!--.*?-->)*+<(?:!doctype\s+html|html)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 _CHANCE: Final = secrets.SystemRandom()
 
@@ -80,12 +90,14 @@ class Answer:
         start: the byte that it begins with: the one asked for, or 0.
         size: of the whole file in bytes, as the server says; None where it does not.
         etag: its strong validator of this state; None without one.
+        kind: its media type as the server says, without parameters; empty where it does not.
         chunks: the bytes from `start` on; raises PassingError where they break off.
     """
 
     start: int
     size: int | None
     etag: str | None
+    kind: str
     chunks: Iterator[bytes]
 
 
@@ -133,7 +145,7 @@ def _pour(name: str, opened: Opener, sink: Sink, patience: Patience) -> None:
         _check_size(answer, sink)
         chunks = _lively(answer.chunks, patience)
         if answer.start == 0:
-            chunks = _from_the_beginning(chunks, sink)
+            chunks = _from_the_beginning(chunks, answer, sink)
         elif answer.start != sink.position:
             raise AirgapError(f"asked for byte {sink.position}, it sends from byte {answer.start}")
         sink.origin = Origin(name, answer.etag)
@@ -144,13 +156,23 @@ def _pour(name: str, opened: Opener, sink: Sink, patience: Patience) -> None:
         raise PassingError(f"it broke off at byte {sink.position} of {whole}")
 
 
-def _from_the_beginning(chunks: Iterator[bytes], sink: Sink) -> Iterator[bytes]:
+def _from_the_beginning(chunks: Iterator[bytes], answer: Answer, sink: Sink) -> Iterator[bytes]:
     """What is new in a file that a server sends whole, though part of it may be here."""
-    first = next(chunks, b"")
     if not sink.is_page:
-        _refuse_page(first, sink)
-    chunks = chain((first,), chunks)
+        head = _head(chunks)
+        _refuse_page(head, answer, sink)
+        chunks = chain((head,), chunks)
     return _behind_what_is_here(chunks, sink) if sink.position else chunks
+
+
+def _head(chunks: Iterator[bytes]) -> bytes:
+    """The first bytes, in however small pieces they come; all of the last piece."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= HEAD:
+            break
+    return head
 
 
 def _behind_what_is_here(chunks: Iterator[bytes], sink: Sink) -> Iterator[bytes]:
@@ -177,9 +199,12 @@ def _check_size(answer: Answer, sink: Sink) -> None:
         raise AirgapError(f"expected {sink.size} bytes, it has {answer.size}")
 
 
-def _refuse_page(chunk: bytes, sink: Sink) -> None:
+def _refuse_page(head: bytes, answer: Answer, sink: Sink) -> None:
     """A login or error page sent in place of the file, with status 200."""
-    if chunk[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+    # Some servers call everything a page that they do not know: such a file has its size, or NULs.
+    unlikely = answer.size is not None and answer.size == sink.size
+    is_called_page = answer.kind == "text/html" and not unlikely and b"\0" not in head[:HEAD]
+    if is_called_page or _PAGE.match(head[:HEAD]):
         expected = "the file" if sink.size is None else f"{sink.size} bytes"
         raise AirgapError(
             f"expected {expected}, found a web page",

@@ -7,9 +7,9 @@ renamed last: a build that ends early leaves nothing under the bundle's name.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import os
+import shlex
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from airgap import pack, papers, recovery, signed_papers, signing, tar, volume_n
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.console import console, human_size
 from airgap.envelope import Envelope
-from airgap.errors import AirgapError, DamagedError, UsageError
+from airgap.errors import AirgapError, UsageError
 from airgap.files import sync_folder, write_whole
 from airgap.manifest import File, Manifest
 from airgap.signing import PrivateKey
@@ -29,6 +29,7 @@ from airgap.statement import Statement
 from bundler import delta, layout
 from bundler.bootstrap.kit import Kit, make_kit, write_kit
 from bundler.compose import Checks, Contents, compose, model_files, whole_tree
+from bundler.download_cache import changed
 from bundler.dryload import Skipped, dry_load
 from bundler.fetch import fetch
 from bundler.layout import Tree
@@ -132,10 +133,13 @@ def build(
     with access.cache.used():
         announce((model.id, model.terms) for model in lock.models)
         fetched = fetch(lock, access)
-        check_complete(lock, fetched.paths)
-        check_overlaps(lock, fetched.paths)
-        tree = whole_tree(lock, fetched.paths)
-        checks = _check_models(profile, tree, fetched.paths, skipped, access)
+        with _blaming_bit_rot(fetched.paths.values()):
+            check_complete(lock, fetched.paths)
+            check_overlaps(lock, fetched.paths)
+            tree = whole_tree(lock, fetched.paths)
+            checks = _check_models(
+                profile, lock, tree, fetched.paths, skipped=skipped, access=access
+            )
         manifest, contents = compose(
             profile, lock, fetched.paths, checks, tree=tree, base=base, previous=previous
         )
@@ -172,8 +176,10 @@ def _packed(
 
 def _check_models(
     profile: Profile,
+    lock: Lock,
     tree: Tree,
     cached: Mapping[str, Path],
+    *,
     skipped: Skipped,
     access: Access,
 ) -> Checks:
@@ -196,7 +202,8 @@ def _check_models(
         .joined(scan_images({path: on_disk[path] for path in images}))
     )
     verdict = judge(scan, profile.scan, origins)
-    return Checks(verdict, dry_load(tree, contents, skipped, access.cache))
+    machines = {one.target.machine for one in lock.runtime.targets} if lock.runtime else set()
+    return Checks(verdict, dry_load(tree, contents, skipped, access.cache, machines=machines))
 
 
 def _licences(tree: Tree) -> dict[str, str]:
@@ -280,26 +287,27 @@ def _write_papers(
 
 def _check(opened: OpenBundle, contents: Contents) -> None:
     """Deep-verify; a file of the download cache that is not what its name says is named."""
-    with console.progress("check", opened.table.stored_total) as bar:
-        try:
-            opened.check_contents(bar.advance)
-        except DamagedError as error:
-            rotten = [
-                str(path)
-                for path in contents.values()
-                if isinstance(path, Path) and not _is_intact(path)
-            ]
-            if not rotten:
-                raise
+    cached = [one for one in contents.values() if isinstance(one, Path)]
+    with _blaming_bit_rot(cached), console.progress("check", opened.table.stored_total) as bar:
+        opened.check_contents(bar.advance)
+
+
+@contextmanager
+def _blaming_bit_rot(cached: Collection[Path]) -> Iterator[None]:
+    """Where something is refused, say first which files of the download cache the disk changed.
+
+    A flipped bit makes a good model look malicious, or broken: neither a waiver nor another lock
+    would be the answer.
+    """
+    try:
+        yield
+    except AirgapError as error:
+        if rotten := [str(one) for one in changed(cached)]:
             raise AirgapError(
                 f"the download cache holds other bytes than its names say: {', '.join(rotten)}",
-                hint=f"rm {' '.join(rotten)}, then build again",
+                hint=f"rm {shlex.join(rotten)}, then build again",
             ) from error
-
-
-def _is_intact(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == path.name
+        raise
 
 
 def _check_space(folder: Path, needed: int) -> None:

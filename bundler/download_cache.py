@@ -6,20 +6,26 @@ right files has a final name, and the next run goes on from the last recorded by
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from airgap.console import Advance
+from airgap.console import Advance, console, human_size
 from airgap.digest import is_sha256, sha256_file
 from airgap.errors import AirgapError
 from airgap.sink import OwnSideError, Sink, WrongBytesError
 from bundler import partial
 from bundler.partial import Partial, SinkFor
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a disk that takes no more says."""
 
 Fill = Callable[[Sink], None]
 """Pours a file into a sink, from the sink's position on."""
@@ -27,15 +33,29 @@ Fill = Callable[[Sink], None]
 
 @dataclass(frozen=True)
 class DownloadCache:
-    """The folder, and the event that stops everything which is being written into it."""
+    """The folder, and the event that stops everything which is being written into it.
+
+    Attributes:
+        root: the folder.
+        stop: set when nothing more is to be written.
+        called: what errors call it.
+        elsewhere: how a person chooses another folder.
+    """
 
     root: Path
     stop: threading.Event
+    called: str
+    elsewhere: str
 
     @classmethod
     def at(cls, root: Path) -> DownloadCache:
-        """The cache in the folder `root`, which need not exist yet."""
-        return cls(root, threading.Event())
+        """The builder's own cache in the folder `root`, which need not exist yet."""
+        return cls(root, threading.Event(), f"the download cache '{root}'", "set AIRGAP_CACHE to")
+
+    @classmethod
+    def exported(cls, root: Path) -> DownloadCache:
+        """A folder for another builder, on a medium that `airgap fetch --export` names."""
+        return cls(root, threading.Event(), f"'{root}'", "--export to")
 
     @property
     def measured(self) -> Path:
@@ -101,14 +121,40 @@ class DownloadCache:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self.root / "lock", flags, 0o644)
         except OSError as error:
-            raise OwnSideError(
-                f"cannot write to the download cache '{self.root}': {error.strerror}",
-                hint="set AIRGAP_CACHE to a folder that you can write to",
-            ) from error
+            raise self.cannot_write(error) from error
         try:
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def check_room(self, files: Mapping[str, int]) -> None:
+        """Refuse at the start what would fill the disk after an hour.
+
+        Args:
+            files: that are to come: the size of each in bytes, by SHA-256.
+
+        Raises:
+            OwnSideError: they do not fit.
+        """
+        needed = sum(self.missing_bytes(sha256, size) for sha256, size in files.items())
+        place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+        free = shutil.disk_usage(place).free
+        if free < needed:
+            raise OwnSideError(
+                f"not enough space in {self.called}: {human_size(needed)} are to come, and "
+                f"{human_size(free)} are free",
+                hint=f"free some space there, or {self.elsewhere} a folder on a larger disk",
+            )
+
+    def cannot_write(self, error: OSError) -> OwnSideError:
+        """The disk takes no more, or takes nothing; what is in it stays good."""
+        hint = f"{self.elsewhere} a folder that you can write to"
+        if error.errno in FULL:
+            hint = (
+                f"free some space there, or {self.elsewhere} a folder on a larger disk; "
+                "the next run goes on from here"
+            )
+        return OwnSideError(f"cannot write to {self.called}: {error.strerror}", hint=hint)
 
     def missing_bytes(self, sha256: str, size: int) -> int:
         """What must still come of a file that is not there."""
@@ -131,9 +177,8 @@ class DownloadCache:
             WrongBytesError: these are other bytes; nothing of them is kept.
             OwnSideError: the cache cannot be written, or the work was stopped.
         """
-        with partial.claimed(
-            self.partial(sha256), SinkFor(size, limit, advance, self.stop)
-        ) as unfinished:
+        sink_for = SinkFor(size, limit, advance, self.stop, self.cannot_write)
+        with partial.claimed(self.partial(sha256), sink_for) as unfinished:
             if self.holds_intact(sha256):  # another build was faster
                 unfinished.discard()
                 return self.path(sha256)
@@ -172,3 +217,17 @@ def _set_aside(unfinished: Partial) -> None:
         partial.keep_what_came(unfinished)
     else:
         unfinished.discard()
+
+
+def changed(paths: Iterable[Path]) -> list[Path]:
+    """Those files of a download cache that are other bytes than their names say, sorted."""
+    sizes = {path: path.stat().st_size for path in sorted(set(paths)) if path.is_file()}
+    with console.progress("check the download cache", sum(sizes.values())) as progress:
+        return [path for path in sizes if not _is_intact(path, progress.advance)]
+
+
+def _is_intact(path: Path, advance: Advance) -> bool:
+    try:
+        return sha256_file(path, advance) == path.name
+    except AirgapError:  # a dying disk: what cannot be read is not what it was
+        return False

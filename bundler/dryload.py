@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -66,15 +67,21 @@ class Skipped:
 
 
 def dry_load(
-    tree: Tree, contents: Mapping[str, Path | bytes], skipped: Skipped, cache: DownloadCache
+    tree: Tree,
+    contents: Mapping[str, Path | bytes],
+    skipped: Skipped,
+    cache: DownloadCache,
+    *,
+    machines: Collection[str] = (),
 ) -> Check:
-    """Load every model that has an engine.
+    """Load every model that has an engine, where the bundle is for a machine such as this one.
 
     Args:
         tree: what the bundle will hold.
         contents: where the bytes of each of its files are.
         skipped: roles that are not tried; the manifest says so.
         cache: its disk takes the tree, and what loading took is kept in it.
+        machines: that the bundle's programs are for, as `uname -m` says; none where it has none.
 
     Returns:
         The verdict for the manifest. Nothing measured is in it.
@@ -83,6 +90,8 @@ def dry_load(
         AirgapError: a model does not load, or its engine is not installed here.
     """
     models = [one for one in tree.artifacts if one.engine]
+    if machines and (here := platform.machine()) not in machines:
+        return _left_to(machines, here, models)
     tried = [one for one in models if one.role not in skipped.roles]
     _check_installed(tried)
     with _laid_out(tree, contents, cache) as folder:
@@ -95,6 +104,13 @@ def dry_load(
     )
     verdict = LOADED if not exempt else PARTLY if tried else NOT_LOADED
     return Check(verdict, exempt)
+
+
+def _left_to(machines: Collection[str], here: str, models: Collection[Artifact]) -> Check:
+    """The verdict on a bundle for other machines alone: loading here would prove nothing there."""
+    reason = f"built on {here} for {' and '.join(sorted(machines))}"
+    console.warn(f"no model was loaded: {reason}")
+    return Check(NOT_LOADED, tuple(Exemption(one.id, reason) for one in models))
 
 
 def _check_installed(models: Collection[Artifact]) -> None:

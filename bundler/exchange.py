@@ -30,15 +30,16 @@ def copy_files(source: DownloadCache, target: DownloadCache, digests: Iterable[s
 
     Raises:
         AirgapError: some files are other bytes than their names say; the others were copied.
-        OwnSideError: the target cannot be written.
+        OwnSideError: the target cannot be written, or has no room.
     """
     wanted = [sha256 for sha256 in sorted(set(digests)) if source.path(sha256).is_file()]
     sizes = {sha256: source.path(sha256).stat().st_size for sha256 in wanted}
     missing = {one: size for one, size in sizes.items() if not target.holds(one, size)}
+    target.check_room(missing)
     rotten = []
     with console.progress("copy", sum(missing.values())) as progress:
-        for sha256, size in missing.items():
-            progress.note(sha256[:12])
+        for number, (sha256, size) in enumerate(missing.items()):
+            progress.note(f"{number}/{len(missing)} files, {sha256[:12]}")
             try:
                 _copy(source, target, sha256, size, progress.advance)
             except OwnSideError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -77,7 +76,7 @@ def fetch(lock: Lock, access: Access) -> Fetched:
 def _fetch(lock: Lock, access: Access) -> Fetched:
     cache = access.cache
     missing = _missing(lock, cache)
-    _check_space(missing.values(), cache)
+    cache.check_room({sha256: wanted.size for sha256, wanted in missing.items()})
     total = sum(wanted.size for wanted in missing.values())
     with console.progress("fetch", total) as progress:
         served, failures = _fetch_all(lock, missing, access, progress)
@@ -87,20 +86,6 @@ def _fetch(lock: Lock, access: Access) -> Fetched:
     for sha256 in paths:
         cache.touch(sha256)
     return Fetched(paths, total, served)
-
-
-def _check_space(missing: Iterable[_Wanted], cache: DownloadCache) -> None:
-    """Refuse at the start what would fill the disk after an hour."""
-    needed = sum(cache.missing_bytes(wanted.sha256, wanted.size) for wanted in missing)
-    place = next(folder for folder in (cache.root, *cache.root.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise OwnSideError(
-            f"not enough space in the download cache '{cache.root}': {human_size(needed)} are to "
-            f"come, and {human_size(free)} are free",
-            hint="free some space (airgap cache show), or set AIRGAP_CACHE to a folder on a "
-            "larger disk",
-        )
 
 
 def _missing(lock: Lock, cache: DownloadCache) -> dict[str, _Wanted]:
@@ -123,11 +108,11 @@ def _fetch_all(
     lock: Lock, missing: Mapping[str, _Wanted], access: Access, progress: Progress
 ) -> tuple[dict[str, str], list[_Failure]]:
     """Fetch in threads; tell of each model as its last file arrives."""
-    told = _Teller(lock, missing)
+    told = _Teller(lock, missing, progress)
     served, failures = {}, []
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch") as pool:
         futures: dict[Future[str | _Failure], str] = {
-            pool.submit(_fetch_one, wanted, access, progress): sha256
+            pool.submit(_fetch_one, wanted, access, told): sha256
             for sha256, wanted in missing.items()
         }
         try:
@@ -145,9 +130,9 @@ def _fetch_all(
     return served, failures
 
 
-def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Failure:
+def _fetch_one(wanted: _Wanted, access: Access, told: _Teller) -> str | _Failure:
     """The name of the source that served, or why none did."""
-    progress.note(f"{wanted.model.id}/{wanted.path}")
+    told.begun(wanted)
     reasons = []
     for source in wanted.model.sources:
         try:
@@ -155,7 +140,7 @@ def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Fa
                 wanted.sha256,
                 wanted.size,
                 wanted.size,
-                progress.advance,
+                told.progress.advance,
                 _filled_by(source, wanted, access),
             )
         except OwnSideError:
@@ -169,6 +154,7 @@ def _fetch_one(wanted: _Wanted, access: Access, progress: Progress) -> str | _Fa
 
 def _filled_by(source: Source, wanted: _Wanted, access: Access) -> Fill:
     def fill(sink: Sink) -> None:
+        sink.is_page = wanted.path.lower().endswith((".html", ".htm"))
         source.copy(wanted.path, wanted.model.commit, access, sink)
 
     return fill
@@ -191,9 +177,15 @@ class _Part:
 
 
 class _Teller:
-    """Says what became of each model, and of the runtime, once its last file is there."""
+    """Says what became of each model, and of the runtime, once its last file is there.
 
-    def __init__(self, lock: Lock, missing: Mapping[str, _Wanted]) -> None:
+    Behind the bar it says how many files are there of those that are to come, and which one was
+    begun last.
+    """
+
+    def __init__(self, lock: Lock, missing: Mapping[str, _Wanted], progress: Progress) -> None:
+        self.progress = progress
+        self._there, self._wanted, self._last = 0, len(missing), ""
         programs = lock.artifacts[len(lock.models) :]
         self._parts = [_Part("Model", _described(one), _of([one], missing)) for one in lock.models]
         if programs:
@@ -203,7 +195,16 @@ class _Teller:
             if not part.awaited:
                 console.say(f"{part.kind} already in the download cache: {part.told}")
 
+    def begun(self, wanted: _Wanted) -> None:
+        self._last = f"{wanted.model.id}/{wanted.path}"
+        self._note()
+
+    def _note(self) -> None:
+        self.progress.note(f"{self._there}/{self._wanted} files, {self._last}")
+
     def arrived(self, sha256: str, source: str) -> None:
+        self._there += 1
+        self._note()
         for part in self._parts:
             if sha256 in part.awaited:
                 part.awaited.remove(sha256)

@@ -5,6 +5,9 @@ hash cannot be put to sleep and woken in another process, so the next run hashes
 again; where it is not what the record says (a power cut, a dying disk), it begins anew. Bytes
 behind the prefix are dropped. Whether the file is right, its whole digest decides at the end.
 
+The next record's bytes are taken on the disk beforehand (`HEX.json.new`): a disk that was filled by
+the file itself has no room for a record of it, and what came would be lost.
+
 Whoever fills the file holds a lock on it, so that two builds on one cache take turns.
 """
 
@@ -14,7 +17,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -32,6 +35,9 @@ from airgap.strict_json import Fields
 
 RECORD: Final = 16 * KIB
 """Bytes of a record at most; an ETag is short."""
+
+RESERVED: Final = 4 * KIB
+"""Bytes that are taken for the next record: a block of most file systems; one needs less."""
 
 TURN: Final = 0.2
 """Seconds between two looks whether another build has finished with a file."""
@@ -82,16 +88,25 @@ class Partial:
             limit=sink_for.limit,
             advance=sink_for.advance,
             stop=sink_for.stop,
-            worded=cannot_write,
-            checkpoint=self.record,
+            worded=sink_for.worded,
+            checkpoint=self._checkpoint,
         )
+        self._worded = sink_for.worded
 
     @property
     def _record(self) -> Path:
         return self._path.with_name(f"{self._path.name}.json")
 
+    @property
+    def _next_record(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.json.new")  # one writer: it has the lock
+
     def resume(self) -> int:
-        """Take over what an earlier run left and the disk kept; how many bytes that is."""
+        """Take over what an earlier run left and the disk kept; how many bytes that is.
+
+        Raises:
+            OwnSideError: the disk has no room for a record of it.
+        """
         record = self._read_record()
         if record is None or not self._adopt(record):
             self.forget()
@@ -99,6 +114,7 @@ class Partial:
         else:
             self.sink.origin = record.origin
             self._stream.truncate(record.size)
+        self._reserve()
         return self.sink.position
 
     def _read_record(self) -> Record | None:
@@ -122,15 +138,33 @@ class Partial:
         return self.sink.digest == record.sha256
 
     def record(self) -> None:
-        """Make what is there durable, and then write down how much that is."""
+        """Make what is there durable, and then write down how much that is. Raises OwnSideError."""
         record = Record(self.sink.position, self.sink.digest, self.sink.origin)
-        new = self._path.with_name(f"{self._path.name}.json.new")  # one writer: it has the lock
         try:
             os.fdatasync(self._stream.fileno())
-            new.write_bytes(record.to_bytes())
-            new.replace(self._record)
+            self._write_in_place(record.to_bytes())
+            self._next_record.replace(self._record)
         except OSError as error:
-            raise cannot_write(error) from error
+            raise self._worded(error) from error
+
+    def _checkpoint(self) -> None:
+        self.record()
+        self._reserve()
+
+    def _reserve(self) -> None:
+        try:
+            self._next_record.write_bytes(bytes(RESERVED))
+        except OSError as error:
+            raise self._worded(error) from error
+
+    def _write_in_place(self, content: bytes) -> None:
+        """Write the next record over the bytes that were reserved for it."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(self._next_record, flags, 0o600), "wb") as stream:
+            stream.write(content)
+            stream.truncate()  # behind what was written, which it flushes first
+            # Before it is renamed: file systems wait with bytes that replace others in place.
+            os.fdatasync(stream.fileno())
 
     def finish(self, place: Path) -> None:
         """Give the file, which was found right, its final name, read-only and durable."""
@@ -141,13 +175,13 @@ class Partial:
             self._path.replace(place)
             sync_folder(place.parent)
         except OSError as error:
-            raise cannot_write(error) from error
+            raise self._worded(error) from error
         self.forget()
 
     def forget(self) -> None:
-        """Remove the record."""
-        for name in (".json", ".json.new"):
-            self._path.with_name(self._path.name + name).unlink(missing_ok=True)
+        """Remove the record, and the place of the next one."""
+        for path in (self._record, self._next_record):
+            path.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove the file and its record."""
@@ -157,12 +191,16 @@ class Partial:
 
 @dataclass(frozen=True)
 class SinkFor:
-    """What a sink is told: the size where it is known, the most there may be, and who watches."""
+    """What a sink is told: the size where it is known, the most there may be, and who watches.
+
+    `worded` says in whose disk's words a failure is told.
+    """
 
     size: int | None
     limit: int
     advance: Advance
     stop: threading.Event
+    worded: Callable[[OSError], OwnSideError]
 
 
 @contextmanager
@@ -176,10 +214,7 @@ def claimed(path: Path, sink_for: SinkFor) -> Iterator[Partial]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = _locked(path, sink_for.stop)
     except OSError as error:
-        raise OwnSideError(
-            f"cannot write to the download cache '{path.parent.parent}': {error.strerror}",
-            hint="set AIRGAP_CACHE to a folder that you can write to",
-        ) from error
+        raise sink_for.worded(error) from error
     with stream, closing((partial := Partial(path, stream, sink_for)).sink):
         yield partial
 
@@ -240,15 +275,6 @@ def recorded(path: Path) -> int:
 
 
 def keep_what_came(partial: Partial) -> None:
-    """Record what is there, after a failure: a disk that takes no record keeps the one before."""
+    """Record what is there, after a failure: a disk that takes no record has the one before."""
     with suppress(AirgapError):
         partial.record()
-
-
-def cannot_write(error: OSError) -> OwnSideError:
-    """The download cache takes no more; what is in it stays good."""
-    return OwnSideError(
-        f"cannot write to the download cache: {error.strerror}",
-        hint="free some space, or set AIRGAP_CACHE to a folder on a larger disk; "
-        "the next run goes on from here",
-    )

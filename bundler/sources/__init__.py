@@ -12,6 +12,7 @@ bytes are right is decided by the lock, so any source of the same bytes is as go
 - `reading`: a lock's entry -> source
 - `environment`: how this machine reaches them
 - `web`: bytes over HTTP
+- `netrc`: whom ~/.netrc authorises
 """
 
 from __future__ import annotations

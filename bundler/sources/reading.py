@@ -32,7 +32,7 @@ COMMIT: Final = Form(re.compile(r"[0-9a-f]{40}"), "a commit of 40 hex digits")
 
 
 def read_source(document: YamlDocument, node: yaml.Node) -> Source:
-    """Take one entry of `sources` apart; the first key says of which kind it is."""
+    """Take one entry of `sources` apart; the key that names a kind says of which it is."""
     kinds = {
         "huggingface": _huggingface,
         "pypi": _pypi,
@@ -41,12 +41,12 @@ def read_source(document: YamlDocument, node: yaml.Node) -> Source:
         "local": _local,
         "wheels": _wheels,
     }
-    pairs = list(document.pairs(node, "a source"))
-    kind = str(pairs[0][0].value) if pairs else ""
-    if kind in kinds:
+    keys = [str(key.value) for key, _value in document.pairs(node, "a source")]
+    if kind := next((key for key in keys if key in kinds), None):
         return kinds[kind](document, node)
-    if pairs or isinstance(node, yaml.MappingNode):
-        document.defect(node, f"unknown source '{kind}'{nearest(kind, kinds)}")
+    if keys or isinstance(node, yaml.MappingNode):
+        first = keys[0] if keys else ""
+        document.defect(node, f"unknown source '{first}'{nearest(first, kinds)}")
     return Local("")
 
 

@@ -1,7 +1,7 @@
 """Files over HTTP and HTTPS, from a byte on, as a site's proxies and authorities allow.
 
 Every source that speaks HTTP pours its bytes through here, whatever library resolves its names.
-HTTPS_PROXY, NO_PROXY and ~/.netrc are honoured by requests.
+HTTPS_PROXY and NO_PROXY are honoured by requests, and ~/.netrc where nothing else authorises.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ class Web:
 
     @contextmanager
     def _get(self, url: str, headers: Mapping[str, str]) -> Iterator[Response]:
-        import requests  # noqa: PLC0415 - heavy, and of the connected side
+        from bundler.sources.netrc import Session  # noqa: PLC0415 - requests is heavy
 
         timeout = (self.patience.connect, self.patience.silence)
         with (
             _translated(host_of(url)),
-            requests.Session() as session,
+            Session() as session,
             session.get(
                 url, headers=headers, stream=True, timeout=timeout, verify=authorities()
             ) as response,

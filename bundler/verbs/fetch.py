@@ -81,7 +81,7 @@ def fetch(
         _exchange(DownloadCache.at(import_from), cache, profile)
     fetched = None if profile is None else _fetch(profile, ca_bundle)
     if export_to is not None:
-        _exchange(cache, DownloadCache.at(export_to), profile)
+        _exchange(cache, DownloadCache.exported(export_to), profile)
     _report(cache, fetched)
 
 

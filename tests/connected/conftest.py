@@ -52,14 +52,16 @@ def git_blob(content: bytes) -> str:
 class Reply:
     """What a server sends, and how it fails.
 
-    `declared` lies about the length; `drop` closes the connection after so many bytes; `trickle`
-    sends a byte every so many seconds; `ranged` says whether it answers a Range.
+    `declared` lies about the length, `measured` says whether there is one; `drop` closes the
+    connection after so many bytes; `trickle` sends a byte every so many seconds; `ranged` says
+    whether it answers a Range.
     """
 
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     declared: int | None = None
+    measured: bool = True
     drop: int | None = None
     trickle: float | None = None
     ranged: bool = True
@@ -115,8 +117,9 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in reply.headers.items():
             self.send_header(name, value)
         length = len(reply.body) if reply.declared is None else reply.declared
-        self.send_header("Content-Length", str(length))
-        if (reply.declared, reply.drop, reply.trickle) != (None, None, None):
+        if reply.measured:
+            self.send_header("Content-Length", str(length))
+        if (reply.declared, reply.measured, reply.drop, reply.trickle) != (None, True, None, None):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -58,6 +59,34 @@ def test_every_file_arrives_under_its_digest(
     assert told.err.splitlines() == [
         "Model downloaded successfully: m (o/m@01234567, 3 files, 5.0 kB) from huggingface o/m"
     ]
+
+
+class Watcher:
+    """Who looks at the bar."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.units = 0
+
+    def advance(self, units: int) -> None:
+        self.units += units
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_the_bar_counts_bytes_and_files(
+    make_lock: MakeLock, access: Access, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Watcher()
+    monkeypatch.setattr(
+        "bundler.fetch.console.progress", lambda _title, _total: contextlib.nullcontext(seen)
+    )
+    fetch(make_lock(FILES, Local("models")), access)
+    assert seen.units == sum(map(len, FILES.values()))
+    assert seen.notes[-1].startswith("3/3 files, ")
+    assert sorted({note.partition(" ")[0] for note in seen.notes}) == ["0/3", "1/3", "2/3", "3/3"]
+    assert {note.partition(" files, ")[2] for note in seen.notes} <= {f"m/{path}" for path in FILES}
 
 
 def test_what_is_there_is_not_fetched_again(

@@ -106,6 +106,43 @@ def test_a_danger_is_refused_and_nothing_is_left(make: Make, tmp_path: Path, kit
     assert not (tmp_path / "out").exists()
 
 
+def test_bit_rot_in_the_download_cache_is_no_danger(
+    make: Make, access: Access, tmp_path: Path, kit: Any
+) -> None:
+    good = pickle.dumps({"a": 1}, 2)
+    make({"w.bin": good})
+    shutil.rmtree(tmp_path / "out")
+    place = access.cache.path(kit.sha256(good))
+    place.chmod(0o644)
+    place.write_bytes(good[:2] + b"\xff" + good[3:])
+    with pytest.raises(AirgapError) as caught:
+        make({"w.bin": good})
+    assert caught.value.exit_code == 1
+    assert (
+        caught.value.message == f"the download cache holds other bytes than its names say: {place}"
+    )
+    assert caught.value.hint == f"rm {place}, then build again"
+    assert isinstance(caught.value.__cause__, UnsafeError)
+    assert not (tmp_path / "out").exists()
+    place.unlink()
+    make({"w.bin": good})
+
+
+def test_bit_rot_is_found_behind_a_model_that_does_not_load(
+    make: Make, access: Access, tmp_path: Path, kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flipped bit that the scan does not mind: whatever fails next, the disk is named."""
+    monkeypatch.setattr("bundler.dryload.LIBRARIES", {})
+    with pytest.raises(AirgapError, match="cannot load models of"):
+        make({"config.json": b'{"a": 1}'}, skip=())
+    place = access.cache.path(kit.sha256(b'{"a": 1}'))
+    place.chmod(0o644)
+    place.write_bytes(b'{"a": 3}')
+    with pytest.raises(AirgapError, match="holds other bytes than its names say"):
+        make({"config.json": b'{"a": 1}'}, skip=())
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_waiver_with_a_reason_is_kept_in_the_manifest(make: Make, kit: Any) -> None:
     built = make({"w.bin": EVIL}, WAIVER)
     check = built.manifest.scan

@@ -23,7 +23,7 @@ KILLS = 100
 SIZES = (6_000_000, 2_500_000, 900_000, 40_000, 0)
 
 FETCHER = """\
-import json, os, sys, threading
+import json, os, sys
 from pathlib import Path
 
 import requests
@@ -46,7 +46,7 @@ lock = Lock("n", "1.0.0", 1, "2026-01-02T03:04:05Z", "0" * 64, (model,))
 for _line in sys.stdin:
     child = os.fork()  # everything is imported: what is killed is the fetch, not Python's start
     if not child:
-        cache = DownloadCache(Path(wanted["cache"]), threading.Event())
+        cache = DownloadCache.at(Path(wanted["cache"]))
         fetch(lock, Access(Hub(), Index("http://127.0.0.1:9/"), cache, Path()))
         os._exit(0)
     print(child, flush=True)

@@ -13,6 +13,7 @@ from bundler.fetch import fetch
 from bundler.lock import Lock
 from bundler.sources import Access
 from bundler.sources.https import Https
+from bundler.sources.pypi import Pypi
 from bundler.sources.s3 import S3
 
 MakeLock = Callable[..., Lock]
@@ -41,6 +42,8 @@ def test_sources_survive_being_written(make_lock: MakeLock) -> None:
         ("s3: tiny, bucket: A_Bucket", "the name of a bucket"),
         ("s3: tiny, secret: x", "unknown key 'secret'"),
         ("htps: 'https://example.org'", "did you mean 'https'"),
+        ("bucket: mine", "unknown source 'bucket'; known are huggingface, pypi"),
+        ("bucket: mine, s3: tiny, https: 'https://example.org'", "unknown key 'https'"),
     ],
 )
 def test_a_source_that_is_none(entry: str, said: str, make_lock: MakeLock) -> None:
@@ -51,6 +54,16 @@ def test_a_source_that_is_none(entry: str, said: str, make_lock: MakeLock) -> No
         Lock.parse(changed, "l")
     assert said in caught.value.message
     assert caught.value.message.startswith("l:")
+
+
+def test_the_order_of_an_entrys_keys_says_nothing(make_lock: MakeLock) -> None:
+    lock = make_lock({"a.nemo": b"x"}, Pypi("models==1.0", "weights"))
+    content = lock.to_bytes()
+    swapped = content.replace(
+        b"{pypi: models==1.0, folder: weights}", b"{folder: weights, pypi: models==1.0}"
+    )
+    assert swapped != content
+    assert Lock.parse(swapped, "l") == lock
 
 
 def test_their_hosts_are_those_of_the_plan(access: Access) -> None:

@@ -275,6 +275,70 @@ def test_a_page_in_place_of_the_file_is_told_and_costs_nothing(
     assert not the_file(access, kit).exists()
 
 
+PAGES = {
+    "behind a comment": (b"\n<!-- a --><!-- b --><html>Log in</html>", {}),
+    "behind a prolog": (b"<?xml version='1.0'?>\n<!DOCTYPE html><html>Log in</html>", {}),
+    "behind a byte order mark": (b"\xef\xbb\xbf<!doctype  html><p>Log in", {}),
+    "behind a long comment": (b"<!--" + b"x" * 3000 + b"--><HTML lang=en>Log in</HTML>", {}),
+    "by its type": (b"Access denied", {"Content-Type": "text/html; charset=utf-8"}),
+}
+
+
+@pytest.mark.parametrize(("page", "headers"), PAGES.values(), ids=PAGES)
+def test_a_page_without_a_length_is_told_at_once_and_not_kept(
+    *, page: bytes, headers: dict[str, str], served: Any, make_lock: MakeLock, access: Access,
+    kit: Any, cached: Callable[[], list[str]],
+) -> None:  # fmt: skip
+    source, server, script = served
+    script["model.bin"] = kit.Reply(200, page, headers, measured=False)
+    with pytest.raises(AirgapError, match="expected 3000000 bytes, found a web page") as caught:
+        fetch(make_lock(FILES, source), access)
+    assert caught.value.exit_code == 1
+    assert len(server.asked) == 1
+    assert cached() == []
+
+
+def test_a_page_that_comes_byte_by_byte_is_told(
+    served: Any, make_lock: MakeLock, access: Access, kit: Any, cached: Callable[[], list[str]]
+) -> None:
+    source, _, script = served
+    script["model.bin"] = kit.Reply(200, b"<!-- --><html>", measured=False, trickle=0.0)
+    with pytest.raises(AirgapError, match="found a web page"):
+        fetch(make_lock(FILES, source), access)
+    assert cached() == []
+
+
+def test_comments_without_end_are_no_way_to_keep_a_builder_busy(
+    served: Any, make_lock: MakeLock, access: Access, kit: Any
+) -> None:
+    source, _, script = served
+    script["model.bin"] = kit.Reply(200, b"<!---->" * 500, measured=False, ranged=False)
+    with pytest.raises(AirgapError, match=r"broke off at byte 3500 of 3000000"):
+        fetch(make_lock(FILES, source), access)
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_file_that_is_called_a_page_by_mistake_is_taken(
+    *, measured: bool, served: Any, make_lock: MakeLock, access: Access, kit: Any
+) -> None:
+    source, _, script = served
+    kind = {"Content-Type": "text/html"}
+    script["model.bin"] = kit.Reply(200, CONTENT, kind, measured=measured)
+    fetch(make_lock(FILES, source), access)
+    assert the_file(access, kit).read_bytes() == CONTENT
+
+
+def test_a_page_that_the_lock_names_is_taken(
+    make_lock: MakeLock, access: Access, web: Any, kit: Any
+) -> None:
+    page = b"<!doctype html><title>The model</title>"
+    web.files["README.html"] = page
+    kind = {"Content-Type": "text/html"}
+    web.served["README.html"] = kit.Reply(200, page, kind, measured=False)
+    fetch(make_lock({"README.html": page}, Https(f"{web.url}/models")), access)
+    assert access.cache.path(kit.sha256(page)).read_bytes() == page
+
+
 def test_wrong_bytes_are_not_kept(
     served: Any, make_lock: MakeLock, access: Access, kit: Any, cached: Callable[[], list[str]]
 ) -> None:
@@ -352,7 +416,7 @@ def test_no_room_is_told_before_anything_is_asked(
 ) -> None:
     source, server, _ = served
     usage = type("Usage", (), {"free": SIZE - 1})
-    monkeypatch.setattr("bundler.fetch.shutil.disk_usage", lambda _place: usage)
+    monkeypatch.setattr("bundler.download_cache.shutil.disk_usage", lambda _place: usage)
     with pytest.raises(OwnSideError, match="not enough space in the download cache") as caught:
         fetch(make_lock(FILES, source), access)
     assert "AIRGAP_CACHE" in str(caught.value.hint)
@@ -392,7 +456,9 @@ def test_a_disk_that_takes_no_more_loses_nothing(
     told = subprocess.run(
         [sys.executable, "-c", FULL_DISK, *words], capture_output=True, text=True, check=True
     )
-    assert told.stdout == "cannot write to the download cache: File too large\n"
+    assert (
+        told.stdout == f"cannot write to the download cache '{access.cache.root}': File too large\n"
+    )
     assert partial.recorded(access.cache.partial(kit.sha256(CONTENT))) >= 900_000
     fetch(make_lock(FILES, source), access)
     assert the_file(access, kit).read_bytes() == CONTENT

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from airgap.errors import AirgapError, UsageError
-from airgap.manifest import Manifest
+from airgap.manifest import Exemption, Manifest
 from bundler.build import build
 from bundler.compose import compose, whole_tree
 from bundler.fetch import fetch
@@ -222,6 +222,39 @@ def test_the_tree_has_wheels_requirements_and_our_own(bundled: Manifest, tmp_pat
     assert bundled.platform == ARM
     (derived,) = [one for one in bundled.derived if one.rule == "wheel-requirements"]
     assert set(derived.sources) == {f"wheels/{one.name}" for one in folder.glob("*.whl")}
+
+
+@pytest.fixture
+def build_on(
+    locked: Lock, access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Manifest]:
+    """Build wheels for aarch64 and a model, by a version that could load no model of any engine."""
+    profile = parse(PROFILE + ONE + "scan: {dangers: warn}\n")  # the model is a stub
+    models = tuple(one for one in locked.models if one.engine)
+
+    def built(machine: str) -> Manifest:
+        monkeypatch.setattr("bundler.dryload.LIBRARIES", {})
+        monkeypatch.setattr("bundler.dryload.platform.machine", lambda: machine)
+        return build(profile, replace(locked, models=models), access, tmp_path / "out", {}).manifest
+
+    return built
+
+
+def test_models_of_a_bundle_for_another_machine_are_not_loaded(
+    build_on: Callable[[str], Manifest],
+) -> None:
+    check = build_on("x86_64").dry_load
+    assert check is not None
+    assert check.verdict == "not dry-loaded"
+    assert check.exempt == (Exemption("tiny", "built on x86_64 for aarch64"),)
+
+
+def test_models_are_loaded_where_the_bundle_is_for_such_a_machine(
+    build_on: Callable[[str], Manifest], tmp_path: Path
+) -> None:
+    with pytest.raises(AirgapError, match="this version cannot load models of 'faster-whisper'"):
+        build_on("aarch64")
+    assert not (tmp_path / "out").exists()
 
 
 def test_pip_would_install_it_there(bundled: Manifest, tmp_path: Path) -> None:
