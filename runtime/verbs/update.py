@@ -67,6 +67,7 @@ def update(
         roots.locked(decision.root) as locked,
         head.interruption_told(bundle, also or ()),
     ):
+        updating.settle(locked, unit)
         roots.settle(locked, decision.accepted, decision.clock)
         verified = decision.verify(source)
         updating.require_fit(decision.root, verified.bundle.manifest)

@@ -343,6 +343,8 @@ def test_killed_at_every_step_it_serves_the_one_or_the_other(
 AT = textwrap.dedent("""
     import importlib, os, sys
     from airgap import cli
+    from runtime import service
+    service._BETWEEN = 0
     module, name, side = sys.argv[1:4]
     owner = importlib.import_module(module)
     *path, last = name.split(".")
@@ -357,6 +359,7 @@ AT = textwrap.dedent("""
     sys.exit(cli.run(sys.argv[4:]))
 """)
 STEPS = (
+    "runtime.update settle",
     "runtime.update require_fit",
     "runtime.store Store.take",
     "runtime.environments install",
@@ -365,7 +368,29 @@ STEPS = (
     "runtime.mount Prepared.switch",
     "airgap.accepted AcceptedFile.raise_to",
 )
-"""What `runtime/update.py` names, in its order; the service is above."""
+"""What `runtime/update.py` names, in its order, where nothing is restarted."""
+RESTART = (
+    "runtime.probation begin",
+    "runtime.mount Prepared.switch",
+    "runtime.service Service.restart",
+    "runtime.probation end",
+    "airgap.accepted AcceptedFile.raise_to",
+)
+"""The same from the trial on, where a service is restarted."""
+SIDES = [(*step.split(), side) for step in RESTART for side in ("before", "after")]
+SWITCHED = SIDES.index(("runtime.mount", "Prepared.switch", "after"))
+PROVED = SIDES.index(("runtime.probation", "end", "after"))
+
+
+def killed_at(words: tuple[str, ...], *arguments: str | Path) -> None:
+    """Run the command until one side of a step."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT, *words, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 9, (words, done.stderr)
 
 
 def test_killed_before_and_after_each_step_by_name(first, bring, sample, unsound):
@@ -374,15 +399,33 @@ def test_killed_before_and_after_each_step_by_name(first, bring, sample, unsound
     sides = [(*step.split(), side) for step in STEPS for side in ("before", "after")]
     switch = sides.index(("runtime.mount", "Prepared.switch", "after"))
     for number, words in enumerate(sides):
-        done = subprocess.run(
-            [sys.executable, "-c", AT, *words, "update", str(newer), "--sample", str(sample)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 9, (words, done.stderr)
+        killed_at(words, "update", newer, "--sample", sample)
         assert serves(first)[0] == ("1.0.0" if number < switch else "2.0.0"), words
         assert unsound(first.root, staged=True) == []
     assert serves(first) == ("2.0.0", "heard by 2")
     assert first.airgap("gc", "--yes").code == 0
+    assert unsound(first.root) == []
+
+
+@pytest.mark.parametrize("number", range(len(SIDES)), ids=[" ".join(one[1:]) for one in SIDES])
+def test_killed_before_its_service_was_up_the_next_one_goes_back_to_what_served(
+    first, bring, sample, systemd, unsound, number, *, tmp_path
+):
+    """The new one starts when it is tried, and does not start as a service."""
+    systemd("*")
+    asked = ("update", bring(2), "--sample", sample, "--service", "airgap.service")
+    killed_at(SIDES[number], *asked)
+    assert serves(first)[0] == ("1.0.0" if number < SWITCHED else "2.0.0")
+    assert unsound(first.root, staged=True) == []
+    assert first.airgap("verify", "--mounted").code == 0
+    (tmp_path / "bin/systemctl").unlink()
+    (tmp_path / "bin").rmdir()
+    systemd("*1")
+    said = first.airgap(*asked)
+    assert said.code == 1
+    assert "'airgap.service' was not restarted: it died" in said.err
+    unproved = SWITCHED <= number < PROVED
+    assert ("going back to generation 1" in said.err) == unproved
+    assert serves(first)[0] == ("2.0.0" if number >= PROVED else "1.0.0")
+    assert (tmp_path / "up").exists() == (number < PROVED)
     assert unsound(first.root) == []
