@@ -80,10 +80,7 @@ def update(
         runtime = _installed(root, generation.read(new.tree, 0))
         console.say("trying the new runtime on a recording")
         heard = _tried(runtime, new, root.path, sample)
-        if service is None:
-            number = new.switch()
-        else:
-            number = _proved(service, new)
+        number = new.switch() if service is None else _proved(service, new)
     accepted.raise_to(verified.bundle.statement, now)
     return Updated(number, new.previous, runtime, heard)
 

@@ -96,8 +96,8 @@ class Cuda:
         driver: the newest CUDA that the driver runs, (12, 4); None where there is none to load.
         error: what the driver answers instead of starting.
         gpus: those that it shows to this process.
-        cublas, cudnn: whether the loader finds cuBLAS 12 and cuDNN 9.
-        wheels: folders of NVIDIA's wheels that hold them, in or out of the loader's sight.
+        cublas, cudnn: whether cuBLAS 12 and cuDNN 9 can be loaded.
+        wheels: folders of NVIDIA's wheels that hold them.
     """
 
     boards: int

@@ -73,7 +73,7 @@ def _cublas(host: Host) -> Finding | None:
     if cuda.cublas:
         return ok("cuBLAS 12")
     return fail(
-        "the loader finds no libcublas.so.12: the first inference would fail",
+        "no libcublas.so.12 can be loaded: the first inference would fail",
         _library_fix(cuda.wheels),
     )
 
@@ -85,7 +85,7 @@ def _cudnn(host: Host) -> Finding | None:
     if cuda.cudnn:
         return ok("cuDNN 9")
     return warn(
-        "the loader finds no libcudnn.so.9: Whisper works without, other libraries may not",
+        "no libcudnn.so.9 can be loaded: Whisper works without, other libraries may not",
         _library_fix(cuda.wheels),
     )
 
@@ -125,7 +125,7 @@ def _lacking(host: Host, found: str, fix: str) -> Finding:
 
 def _library_fix(wheels: tuple[str, ...]) -> str:
     if wheels:
-        return f"export LD_LIBRARY_PATH={':'.join(wheels)}"
+        return f"what lies in {' and '.join(wheels)} does not load: install those wheels again"
     return "pip install 'airgap-bundler[gpu]'"
 
 

@@ -213,7 +213,7 @@ PROVOKED = [
         cuda(cublas=False, wheels=("/w/cublas/lib", "/w/cudnn/lib")),
         "fail",
         "first inference would fail",
-        "export LD_LIBRARY_PATH=/w/cublas/lib:/w/cudnn/lib",
+        "what lies in /w/cublas/lib and /w/cudnn/lib does not load: install those wheels again",
     ),
     ("gpu.cudnn", cuda(cudnn=False), "warn", "no libcudnn.so.9", "[gpu]"),
     (

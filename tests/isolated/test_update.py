@@ -267,7 +267,7 @@ def systemd(first, tmp_path, monkeypatch):
         log, up = tmp_path / "systemctl.log", tmp_path / "up"
         up.touch()
         tool = tmp_path / "bin/systemctl"
-        tool.parent.mkdir()
+        tool.parent.mkdir(exist_ok=True)
         command = first.current / "runtime/bin/airgap"
         tool.write_text(SYSTEMCTL.format(log=log, up=up, command=command, starts=starts))
         tool.chmod(0o755)
@@ -374,12 +374,8 @@ RESTART = (
     "runtime.mount Prepared.switch",
     "runtime.service Service.restart",
     "runtime.probation end",
-    "airgap.accepted AcceptedFile.raise_to",
 )
-"""The same from the trial on, where a service is restarted."""
-SIDES = [(*step.split(), side) for step in RESTART for side in ("before", "after")]
-SWITCHED = SIDES.index(("runtime.mount", "Prepared.switch", "after"))
-PROVED = SIDES.index(("runtime.probation", "end", "after"))
+"""The same after the trial, where a service is restarted."""
 
 
 def killed_at(words: tuple[str, ...], *arguments: str | Path) -> None:
@@ -407,25 +403,47 @@ def test_killed_before_and_after_each_step_by_name(first, bring, sample, unsound
     assert unsound(first.root) == []
 
 
-@pytest.mark.parametrize("number", range(len(SIDES)), ids=[" ".join(one[1:]) for one in SIDES])
+@pytest.mark.parametrize("step", RESTART)
 def test_killed_before_its_service_was_up_the_next_one_goes_back_to_what_served(
-    first, bring, sample, systemd, unsound, number, *, tmp_path
+    first, bring, sample, systemd, step, *, unsound, tmp_path
 ):
-    """The new one starts when it is tried, and does not start as a service."""
+    """What works when it is tried, and not as a service."""
+    after = RESTART.index(step)
     systemd("*")
     asked = ("update", bring(2), "--sample", sample, "--service", "airgap.service")
-    killed_at(SIDES[number], *asked)
-    assert serves(first)[0] == ("1.0.0" if number < SWITCHED else "2.0.0")
-    assert unsound(first.root, staged=True) == []
+    killed_at((*step.split(), "after"), *asked)
+    assert serves(first)[0] == ("2.0.0" if after else "1.0.0")
     assert first.airgap("verify", "--mounted").code == 0
-    (tmp_path / "bin/systemctl").unlink()
-    (tmp_path / "bin").rmdir()
     systemd("*1")
     said = first.airgap(*asked)
     assert said.code == 1
     assert "'airgap.service' was not restarted: it died" in said.err
-    unproved = SWITCHED <= number < PROVED
-    assert ("going back to generation 1" in said.err) == unproved
-    assert serves(first)[0] == ("2.0.0" if number >= PROVED else "1.0.0")
-    assert (tmp_path / "up").exists() == (number < PROVED)
+    assert ("going back to generation 1, by" in said.err) == (after in {1, 2})
+    proved = after == 3
+    assert serves(first)[0] == ("2.0.0" if proved else "1.0.0")
+    assert (tmp_path / "up").exists() != proved  # the unit starts what hears by 1
     assert unsound(first.root) == []
+
+
+def test_what_is_on_probation_is_nothing_to_go_back_to(first, bring, sample, systemd):
+    systemd("*")
+    newer = bring(2)
+    asked = ("update", newer, "--sample", sample, "--service", "airgap.service")
+    killed_at(("runtime.service", "Service.restart", "before"), *asked)
+    assert first.airgap("rollback").code == 0
+    assert serves(first) == ("1.0.0", "heard by 1")
+    assert first.airgap("rollback", "--to", "2").code == 0  # a person vouches for it
+    assert first.airgap("update", bring(3), "--sample", sample).code == 0
+    assert first.airgap("rollback").code == 0
+    assert serves(first) == ("2.0.0", "heard by 2")
+
+
+def test_a_mount_goes_back_from_what_is_on_probation_first(first, bring, sample, systemd):
+    systemd("*")
+    asked = ("update", bring(2), "--sample", sample, "--service", "airgap.service")
+    killed_at(("runtime.service", "Service.restart", "before"), *asked)
+    said = first.airgap("mount", bring(3))
+    assert said.code == 0, said.err
+    assert "had shown that generation 2 of 'ward' serves; going back to generation 1" in said.err
+    assert first.airgap("rollback").code == 0
+    assert serves(first) == ("1.0.0", "heard by 1")
