@@ -1,4 +1,4 @@
-"""`airgap runtime try`: everything that a server of the bundle would load is asked for something."""
+"""`airgap runtime try`: all that a server of the bundle would load is asked for something."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_a_runtime_without_the_library_that_is_promised_does_not_pass(with_fault
     assert "'speaking-1.0.0' tells speakers apart by pyannote, and absent is not" in said.err
 
 
-def test_a_back_end_that_does_not_load_does_not_pass(with_fault):
-    said = with_fault("scripted_diarizer", "airgap.errors")  # it has no `load`
-    assert said.code == 1
-    assert said.out == ""
+def test_a_back_end_that_fails_does_not_pass(speaking_site):
+    said = speaking_site.airgap("runtime", "try", "speaking", SCRIPTED_FAULT="fail")
+    assert (said.code, said.out) == (1, "")
+    assert "telling speakers apart by script failed" in said.err
 
 
 def test_a_back_end_that_hears_nobody_does_not_pass(with_fault):
-    deaf = "import scripted_diarizer; scripted_diarizer._Scripted.diarize = lambda *_: ()\nsys.exit"
-    said = with_fault("sys.exit", deaf)
+    deaf = "from scripted_diarizer import ScriptedDiarizer as deaf\ndeaf.diarize = lambda *_: ()\n"
+    said = with_fault("sys.exit", f"{deaf}sys.exit")
     assert (said.code, said.out) == (1, "")
     assert "pyannote of 'speaking-1.0.0' heard nobody in the recording" in said.err
