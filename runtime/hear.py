@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from airgap.console import Advance, quietly
 from airgap.errors import AirgapError
 from airgap.manifest import Artifact
 from runtime import diarization, models, promises
@@ -33,14 +32,13 @@ class Heard:
     by: str | None
 
 
-def hear(one: Generation, recording: BinaryIO, name: str, advance: Advance = quietly) -> Heard:
+def hear(one: Generation, recording: BinaryIO, name: str) -> Heard:
     """Ask everything that a server of this bundle would load, one after the other.
 
     Args:
         one: the generation, served or not.
         recording: open for reading.
         name: of the recording, for errors.
-        advance: told the bytes of the models that are loaded.
 
     Raises:
         DamagedError: a model is not what was signed.
@@ -51,30 +49,24 @@ def hear(one: Generation, recording: BinaryIO, name: str, advance: Advance = qui
     transcribers = [found.id for found in one.manifest.artifacts if found.role == "asr"]
     promised = promises.kept(one, transcribers, Diarization.AUTO, emotion=False)
     hardware, samples = find_hardware(), decode(recording, name).samples
-    texts = [
-        _words(one, artifact, hardware, samples, advance) for artifact in promised.transcribers
-    ]
+    texts = [_words(one, model, hardware, samples) for model in promised.transcribers]
     choice = promised.speakers
     if choice is None:
         return Heard(texts[0], None, None)
-    speakers = _speakers(one, choice, hardware, samples, advance)
+    speakers = _speakers(one, choice, hardware, samples)
     return Heard(texts[0], speakers, choice.back_end.name)
 
 
-def _words(
-    one: Generation, artifact: Artifact, hardware: Hardware, samples: Samples, advance: Advance
-) -> str:
-    engine = models.load(one, artifact, hardware, VerifiedLoad.PATH, advance)
+def _words(one: Generation, model: Artifact, hardware: Hardware, samples: Samples) -> str:
+    engine = models.load(one, model, hardware, VerifiedLoad.PATH)
     text = engine.transcribe(samples, TranscribeOptions()).text.strip()
     if not text:
-        raise _deaf(one, f"'{artifact.id}'", "nothing")
+        raise _deaf(one, f"'{model.id}'", "nothing")
     return text
 
 
-def _speakers(
-    one: Generation, choice: Choice, hardware: Hardware, samples: Samples, advance: Advance
-) -> int:
-    turns = diarization.load(one, choice, hardware, advance).diarize(samples, SpeakerHints())
+def _speakers(one: Generation, choice: Choice, hardware: Hardware, samples: Samples) -> int:
+    turns = diarization.load(one, choice, hardware).diarize(samples, SpeakerHints())
     if not turns:
         raise _deaf(one, choice.back_end.name, "nobody")
     return len({turn.speaker for turn in turns})

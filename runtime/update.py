@@ -27,7 +27,7 @@ from runtime.mount import Prepared
 from runtime.service import Service
 
 _OF_A_RUNTIME: Final = ("libraries.", "hardware.engine", "gpu.cu", "bundle.promise")
-"""Checks of the doctor's that speak of what is installed: the new runtime brings its own."""
+"""Checks of the doctor's that speak of what is installed: the new runtime is tried itself."""
 
 
 @dataclass(frozen=True)

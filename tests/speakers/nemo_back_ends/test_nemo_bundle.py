@@ -176,6 +176,13 @@ def test_served_to_who_asks_who_speaks(heard: Any, jfk: Path, serving: Any, clie
     assert said["loaded"].startswith("Speakers are told apart by nemo: ")
 
 
+def test_tried_with_all_that_it_promises(heard: Any, jfk: Path) -> None:
+    said = heard.airgap("runtime", "try", "--sample", jfk)
+    assert said.code == 0, said.err
+    assert "ask what you can do for your country" in said.out
+    assert "nemo tells speakers apart; heard: " in said.err
+
+
 BY_NAME = """
 import logging, sys, warnings
 warnings.simplefilter("ignore")
