@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -447,3 +448,18 @@ def test_a_mount_goes_back_from_what_is_on_probation_first(first, bring, sample,
     assert "had shown that generation 2 of 'ward' serves; going back to generation 1" in said.err
     assert first.airgap("rollback").code == 0
     assert serves(first) == ("1.0.0", "heard by 1")
+
+
+def test_before_the_first_there_is_nothing_to_go_back_to(host, bring, sample, tmp_path):
+    (tmp_path / "systemctl").symlink_to(shutil.which("true"))
+    asked = ("update", bring(1), "--sample", sample, "--service", "airgap.service")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        killed_at(("runtime.service", "Service.restart", "before"), *asked)
+    assert serves(host) == ("1.0.0", "heard by 1")
+    said = host.airgap("mount", bring(2))
+    assert "generation 1 of 'ward' serves; going back to none" in said.err
+    assert host.airgap("list", "--json").document["mounts"][0]["version"] == "2.0.0"
+    said = host.airgap("rollback")
+    assert said.code == 2
+    assert "nothing was served before generation" in said.err
