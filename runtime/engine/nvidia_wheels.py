@@ -8,7 +8,7 @@ then. So nobody has to set LD_LIBRARY_PATH.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -22,14 +22,14 @@ CUDNN: Final = ("cudnn/lib/libcudnn.so.9",)
 """What other libraries may ask for."""
 
 
-def load(libraries: Iterable[str]) -> bool:
+def load(libraries: Sequence[str]) -> bool:
     """Load libraries of the wheels into this process, for everybody in it.
 
     Args:
         libraries: paths below `nvidia`, each after those that it needs.
 
     Returns:
-        Whether the wheels have them; else the loader's own places are all there is.
+        Whether the wheels have them all; else the loader's own places are all there is.
 
     Raises:
         AirgapError: one is there and cannot be loaded.
@@ -43,7 +43,7 @@ def load(libraries: Iterable[str]) -> bool:
                 f"cannot load '{path}': {error}",
                 hint="airgap doctor --device cuda; install the wheels again, or give --device cpu",
             ) from error
-    return bool(paths)
+    return len(paths) == len(libraries)
 
 
 def _installed(library: str) -> Path | None:
