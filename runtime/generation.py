@@ -32,6 +32,8 @@ RECORD: Final = "mount.json"
 INVENTORY: Final = "model_inventory.json"
 RUNTIME: Final = "runtime"
 """A link to the runtime that was installed of its wheels, where there is one."""
+PROBATION: Final = "probation"
+"""A link to the generation to go back to, while a service has not shown that it serves."""
 
 _SCHEMA: Final = "airgap/mount/v2"
 _SCHEMA_1: Final = "airgap/mount/v1"

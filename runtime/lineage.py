@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from airgap.errors import AirgapError
 from airgap.statement import Statement
 from runtime import generation
 from runtime.folders import Folder
-from runtime.generation import CURRENT, GENERATIONS, MOUNTS
+from runtime.generation import CURRENT, GENERATIONS, MOUNTS, PROBATION
 
 
 def numbers(name: Folder) -> list[int]:
@@ -30,7 +31,7 @@ def before(name: Folder, number: int) -> Iterator[int]:
     """What was served before a generation, the latest first, as far as it is still there.
 
     It follows what each mount noted, not the numbers: what somebody rolled back from does not
-    lie before what was mounted next.
+    lie before what was mounted next. What never came off its probation did not serve.
 
     Raises:
         DamagedError: a note on the way was changed.
@@ -39,11 +40,22 @@ def before(name: Folder, number: int) -> Iterator[int]:
     found: int | None = number
     while found is not None:
         with generation.folder_of(name, found) as folder:
-            earlier = generation.read_record(folder).previous
+            to = fallback(folder)
+            proved = to is None
+            earlier = generation.read_record(folder).previous if proved else to
+        if proved and found != number:
+            yield found
         # Only downwards: a note that was tampered with may not lead round in circles.
         found = earlier if earlier in there and earlier < found else None
-        if found is not None:
-            yield found
+
+
+def fallback(tree: Folder) -> int | None:
+    """What to go back to from a generation on probation: 0 for nothing; None from any other."""
+    try:
+        target = os.readlink(PROBATION, dir_fd=tree.descriptor)
+    except OSError:
+        return None
+    return generation.number_of(target.removeprefix("../"))
 
 
 def predecessor(name: Folder, statement: Statement) -> int | None:

@@ -16,9 +16,17 @@ from airgap.manifest import File
 from airgap.parallel import in_order
 from runtime import layouts
 from runtime.folders import Folder
-from runtime.generation import HEAD, INVENTORY, MANIFEST, RECORD, RUNTIME, Generation
+from runtime.generation import (
+    HEAD,
+    INVENTORY,
+    MANIFEST,
+    PROBATION,
+    RECORD,
+    RUNTIME,
+    Generation,
+)
 
-_OURS: Final = frozenset({HEAD, MANIFEST, RECORD, INVENTORY, RUNTIME})
+_OURS: Final = frozenset({HEAD, MANIFEST, RECORD, INVENTORY, RUNTIME, PROBATION})
 """What a generation has that is no file of its manifest."""
 
 _NAMED_DEFECTS: Final = 8

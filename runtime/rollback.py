@@ -7,7 +7,7 @@ from pathlib import Path
 
 from airgap.console import Advance, quietly
 from airgap.errors import RefusedError, UsageError
-from runtime import generation, lineage, recheck, standing
+from runtime import generation, lineage, probation, recheck, standing
 from runtime.folders import Folder
 from runtime.generation import MOUNTS, Generation
 
@@ -92,4 +92,5 @@ def rollback(root: Folder, one: Generation, advance: Advance = quietly) -> None:
     """
     recheck.require_signed(one, one.manifest.files, advance=advance)
     with root.inside(f"{MOUNTS}/{one.statement.name}", make=False) as name, lineage.swept(name):
+        probation.end(one.folder)
         lineage.point(name, one.number)

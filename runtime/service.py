@@ -34,17 +34,19 @@ class Service:
 
     @classmethod
     def find(cls, unit: str) -> Service:
-        """The unit, running. Raises UsageError where systemd, or the running unit, is not there."""
+        """The unit, by its name. Raises UsageError where there is no systemd."""
         systemctl = shutil.which("systemctl")
         if systemctl is None:
             raise UsageError(
                 f"'{unit}' cannot be restarted: there is no systemctl here",
                 hint="without --service, and restart the server as this host does it",
             )
-        service = cls(unit, systemctl)
-        if not service.is_active():
-            raise UsageError(f"'{unit}' is not running", hint=f"systemctl status {unit}")
-        return service
+        return cls(unit, systemctl)
+
+    def require_active(self) -> None:
+        """Raise UsageError where it does not run: nothing would tell whether it serves after."""
+        if not self.is_active():
+            raise UsageError(f"'{self.unit}' is not running", hint=f"systemctl status {self.unit}")
 
     def is_active(self) -> bool:
         """Whether systemd says that it runs."""

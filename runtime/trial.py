@@ -1,4 +1,4 @@
-"""A recording of a bundle's own, transcribed by its own model: proof that a generation works here.
+"""A recording of a bundle's own, heard by its own models: proof that a generation works here.
 
 `airgap update` asks it of the new runtime before that is switched to, so the command
 `airgap runtime try --tree FOLDER --root ROOT` and its exit codes stay as they are.

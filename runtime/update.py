@@ -1,7 +1,8 @@
 """Verified bundle -> in service: its runtime beside the old one, tried, then one rename.
 
-Whatever fails, and whenever this is killed, what was served before is served still. Models and
-programs switch by the one rename of `current`, because a generation has a link to its runtime.
+Whatever fails, what was served before is served still. Models and programs switch by the one
+rename of `current`, because a generation has a link to its runtime. From then until its service
+has shown that it stays up, a generation is on probation: killed there, the next change goes back.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from airgap.console import Advance, console, quietly
 from airgap.errors import AirgapError
 from airgap.manifest import Manifest
 from airgap.verify import VerifiedBundle
-from runtime import environments, generation, lineage, trial, wheelhouse
+from runtime import environments, generation, probation, trial, wheelhouse
 from runtime import mount as mounting
 from runtime.environments import Runtime
 from runtime.folders import Folder
-from runtime.generation import CURRENT, GENERATIONS, Generation
+from runtime.generation import Generation
 from runtime.mount import Prepared
 from runtime.service import Service
 
 _OF_A_RUNTIME: Final = ("libraries.", "hardware.engine", "gpu.cu", "bundle.promise")
-"""Checks of the doctor's that speak of what is installed: the new runtime brings its own."""
+"""Checks of the doctor's that speak of what is installed: the new runtime is tried itself."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,28 @@ def update(
         runtime = _installed(root, generation.read(new.tree, 0))
         console.say("trying the new runtime on a recording")
         heard = _tried(runtime, new, root.path, sample)
-        number = new.switch()
-        if service is not None:
-            _restarted(service, new, number)
+        number = new.switch() if service is None else _proved(service, new)
     accepted.raise_to(verified.bundle.statement, now)
     return Updated(number, new.previous, runtime, heard)
+
+
+def settle(root: Folder, service: Service | None) -> None:
+    """Have what is known to serve in service, where an update was killed before it knew.
+
+    Args:
+        root: locked by this process.
+        service: what is to be restarted then.
+
+    Raises:
+        UsageError: the service does not run.
+        AirgapError: it does not start by what served before.
+    """
+    left = probation.settle(root)
+    if service is None:
+        return
+    if left:
+        service.restart()
+    service.require_active()
 
 
 def require_fit(root: Path, manifest: Manifest) -> None:
@@ -120,25 +138,18 @@ def _tried(runtime: Runtime | None, new: Prepared, root: Path, sample: Path | No
     return trial.by_runtime(with_, new.tree.path, root, sample)
 
 
-def _restarted(service: Service, new: Prepared, number: int) -> None:
-    """Restart; where that fails, go back and restart what was served before."""
+def _proved(service: Service, new: Prepared) -> int:
+    """Switch and restart; where that fails, go back and restart what was served before."""
+    probation.begin(new.tree, new.previous)
+    number = new.switch()
     try:
         service.restart()
     except AirgapError:
         console.warn(f"generation {number} does not serve; going back")
-        if new.previous is None:
-            new.name.remove(CURRENT)
-        else:
-            lineage.point(new.name, new.previous)
+        probation.go_back(new.name, new.previous or 0)
         with suppress(AirgapError):  # the first failure is the one to tell
             service.restart()
-        _forget(new.name, number)
+        probation.forget(new.name, number)
         raise
-
-
-def _forget(name: Folder, number: int) -> None:
-    """Remove a generation that does not serve, unless somebody holds it: gc does that later."""
-    with generation.folder_of(name, number) as tree:
-        if tree.seize():
-            with name.inside(GENERATIONS) as all_:
-                lineage.discard(all_, f"{number:06}")
+    probation.end(new.tree)
+    return number

@@ -96,8 +96,8 @@ class Cuda:
         driver: the newest CUDA that the driver runs, (12, 4); None where there is none to load.
         error: what the driver answers instead of starting.
         gpus: those that it shows to this process.
-        cublas: whether the loader finds cuBLAS 12.
-        wheels: folders of NVIDIA's wheels that hold it, in or out of the loader's sight.
+        cublas: whether cuBLAS 12 can be loaded.
+        wheels: folders of NVIDIA's wheels that hold it.
     """
 
     boards: int

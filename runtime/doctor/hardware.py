@@ -64,7 +64,7 @@ def _cublas(host: Host) -> Finding | None:
     if cuda.cublas:
         return ok("cuBLAS 12")
     return fail(
-        "the loader finds no libcublas.so.12: the first inference would fail",
+        "no libcublas.so.12 can be loaded: the first inference would fail",
         _library_fix(cuda.wheels),
     )
 
@@ -141,7 +141,7 @@ def _lacking(host: Host, found: str, fix: str) -> Finding:
 
 def _library_fix(wheels: tuple[str, ...]) -> str:
     if wheels:
-        return f"export LD_LIBRARY_PATH={':'.join(wheels)}"
+        return f"what lies in {' and '.join(wheels)} does not load: install those wheels again"
     return "pip install 'airgap-bundler[gpu]'"
 
 

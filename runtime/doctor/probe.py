@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from airgap.errors import AirgapError
+from runtime.engine import nvidia_wheels
 
 NVIDIA: Final = "0x10de"
 _DISPLAY: Final = ("0x0300", "0x0302")
@@ -77,7 +78,7 @@ def cuda() -> dict[str, Any]:
         answer["error"] = _error(driver, driver.cuInit(0))
         answer["gpus"] = [] if answer["error"] else _gpus(driver)
     seen = driver is not None  # a hundred megabytes, read only where they could be of use
-    answer["cublas"] = seen and _library("libcublas.so.12") is not None
+    answer["cublas"] = seen and _loads(nvidia_wheels.CUBLAS, "libcublas.so.12")
     answer["wheels"] = _wheels()
     return answer
 
@@ -112,8 +113,16 @@ def _error(driver: ctypes.CDLL, code: int) -> str | None:
     return (name.value or b"").decode(errors="replace") or f"error {code}"
 
 
+def _loads(wheels: tuple[str, ...], name: str) -> bool:
+    """Whether the engine would get a library: out of NVIDIA's wheels, or else by the loader."""
+    try:
+        return nvidia_wheels.load(wheels) or _library(name) is not None
+    except AirgapError:
+        return False
+
+
 def _library(name: str) -> ctypes.CDLL | None:
-    """A library, where the loader finds it, as the engine would."""
+    """A library, where the loader finds it."""
     try:
         return ctypes.CDLL(name)
     except OSError:
@@ -121,7 +130,7 @@ def _library(name: str) -> ctypes.CDLL | None:
 
 
 def _wheels() -> list[str]:
-    """Folders of NVIDIA's wheels with libraries in them, which the loader does not look into."""
+    """Folders of NVIDIA's wheels with libraries in them, which do not always load."""
     spec = find_spec("nvidia")
     roots = list(spec.submodule_search_locations or ()) if spec else []
     found = (Path(root, "cublas", "lib") for root in roots)

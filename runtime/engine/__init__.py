@@ -3,6 +3,7 @@
 transcript    Word, Segment, Transcript
 audio         any recording -> 16 kHz mono samples, bounded
 hardware      device and compute type, chosen from what is there and stated
+nvidia_wheels cuBLAS out of the wheels that bring it
 options       what a caller may ask of a transcription
 features      samples -> log-Mel spectrogram, in bounded memory
 whisper       a verified model + samples -> Transcript

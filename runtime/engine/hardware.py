@@ -10,6 +10,7 @@ from typing import Final
 import ctranslate2
 
 from airgap.errors import AirgapError, UsageError
+from runtime.engine import nvidia_wheels
 
 DEVICES: Final = ("auto", "cpu", "cuda")
 
@@ -62,6 +63,8 @@ def find_hardware(
     """
     gpus = ctranslate2.get_cuda_device_count()
     chosen = choose_device(device, gpus)
+    if chosen == "cuda":
+        nvidia_wheels.load(nvidia_wheels.CUBLAS)
     try:
         supported = ctranslate2.get_supported_compute_types(chosen)
     except (RuntimeError, ValueError) as error:

@@ -45,6 +45,7 @@ def mount(
     from airgap import head, volumes
     from airgap.accepted import Overrides
     from runtime import mount as mounting
+    from runtime import probation
     from runtime import root as roots
 
     decision = options.decision("mount", bundle, root, Overrides(allow_older, clock_wrong))
@@ -54,6 +55,7 @@ def mount(
         roots.locked(decision.root) as locked,
         head.interruption_told(bundle, also or ()),
     ):
+        probation.settle(locked)
         roots.settle(locked, decision.accepted, decision.clock)
         verified = decision.verify(source)
         with console.progress("mount", verified.bundle.table.stored_total) as bar:

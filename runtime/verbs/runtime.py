@@ -120,9 +120,10 @@ def try_(
     root: options.Root = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Transcribe a bundle's own recording with its own model, after leaving the network.
+    """Transcribe a bundle's own recording with its own models, after leaving the network.
 
-    Prints the text. Fails where the model does not load or hears nothing.
+    Where the bundle promises to say who speaks, that is tried too. Prints the text. Fails where a
+    model does not load, or hears nothing or nobody.
 
     \b
     Examples:
@@ -147,7 +148,10 @@ def try_(
         from runtime.hear import hear
 
         with _opened(place, name, tree) as one:
-            console.data(hear(one, stream, str(file)))
+            heard = hear(one, stream, str(file))
+        console.data(heard.text)
+        if heard.speakers is not None:
+            console.say(f"{heard.by} tells speakers apart; heard: {heard.speakers}")
 
 
 @contextmanager

@@ -42,8 +42,9 @@ def update(
     """Bring a bundle into service: its models, and the runtime that it carries.
 
     Verifies it, asks the doctor, lays it out and installs its runtime beside what is served,
-    transcribes the bundle's own recording with them, and only then switches both by one rename and
-    restarts the service. Where a step fails, what was served is served still.
+    transcribes the bundle's own recording with them (who speaks, too, where the bundle promises
+    it), and only then switches both by one rename and restarts the service. Where a step fails,
+    what was served is served still.
     `airgap rollback` goes back to the models and the runtime from before, together.
 
     \b
@@ -67,6 +68,7 @@ def update(
         roots.locked(decision.root) as locked,
         head.interruption_told(bundle, also or ()),
     ):
+        updating.settle(locked, unit)
         roots.settle(locked, decision.accepted, decision.clock)
         verified = decision.verify(source)
         updating.require_fit(decision.root, verified.bundle.manifest)

@@ -218,7 +218,7 @@ PROVOKED = [
         cuda(cublas=False, wheels=("/w/cublas/lib",)),
         "fail",
         "first inference would fail",
-        "export LD_LIBRARY_PATH=/w/cublas/lib",
+        "what lies in /w/cublas/lib does not load: install those wheels again",
     ),
     (
         "gpu.capability",

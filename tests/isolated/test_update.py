@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -277,7 +278,7 @@ def systemd(first, tmp_path, monkeypatch):
         log, up = tmp_path / "systemctl.log", tmp_path / "up"
         up.touch()
         tool = tmp_path / "bin/systemctl"
-        tool.parent.mkdir()
+        tool.parent.mkdir(exist_ok=True)
         command = first.current / "runtime/bin/airgap"
         tool.write_text(SYSTEMCTL.format(log=log, up=up, command=command, starts=starts))
         tool.chmod(0o755)
@@ -353,6 +354,8 @@ def test_killed_at_every_step_it_serves_the_one_or_the_other(
 AT = textwrap.dedent("""
     import importlib, os, sys
     from airgap import cli
+    from runtime import service
+    service._BETWEEN = 0
     module, name, side = sys.argv[1:4]
     owner = importlib.import_module(module)
     *path, last = name.split(".")
@@ -367,6 +370,7 @@ AT = textwrap.dedent("""
     sys.exit(cli.run(sys.argv[4:]))
 """)
 STEPS = (
+    "runtime.update settle",
     "runtime.update require_fit",
     "runtime.store Store.take",
     "runtime.environments install",
@@ -375,7 +379,25 @@ STEPS = (
     "runtime.mount Prepared.switch",
     "airgap.accepted AcceptedFile.raise_to",
 )
-"""What `runtime/update.py` names, in its order; the service is above."""
+"""What `runtime/update.py` names, in its order, where nothing is restarted."""
+RESTART = (
+    "runtime.probation begin",
+    "runtime.mount Prepared.switch",
+    "runtime.service Service.restart",
+    "runtime.probation end",
+)
+"""The same after the trial, where a service is restarted."""
+
+
+def killed_at(words: tuple[str, ...], *arguments: str | Path) -> None:
+    """Run the command until one side of a step."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT, *words, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 9, (words, done.stderr)
 
 
 def test_killed_before_and_after_each_step_by_name(first, bring, sample, unsound):
@@ -384,15 +406,70 @@ def test_killed_before_and_after_each_step_by_name(first, bring, sample, unsound
     sides = [(*step.split(), side) for step in STEPS for side in ("before", "after")]
     switch = sides.index(("runtime.mount", "Prepared.switch", "after"))
     for number, words in enumerate(sides):
-        done = subprocess.run(
-            [sys.executable, "-c", AT, *words, "update", str(newer), "--sample", str(sample)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 9, (words, done.stderr)
+        killed_at(words, "update", newer, "--sample", sample)
         assert serves(first)[0] == ("1.0.0" if number < switch else "2.0.0"), words
         assert unsound(first.root, staged=True) == []
     assert serves(first) == ("2.0.0", "heard by 2")
     assert first.airgap("gc", "--yes").code == 0
     assert unsound(first.root) == []
+
+
+@pytest.mark.parametrize("step", RESTART)
+def test_killed_before_its_service_was_up_the_next_one_goes_back_to_what_served(
+    first, bring, sample, systemd, step, *, unsound, tmp_path
+):
+    """What works when it is tried, and not as a service."""
+    after = RESTART.index(step)
+    systemd("*")
+    asked = ("update", bring(2), "--sample", sample, "--service", "airgap.service")
+    killed_at((*step.split(), "after"), *asked)
+    assert serves(first)[0] == ("2.0.0" if after else "1.0.0")
+    assert first.airgap("verify", "--mounted").code == 0
+    systemd("*1")
+    said = first.airgap(*asked)
+    assert said.code == 1
+    assert "'airgap.service' was not restarted: it died" in said.err
+    assert ("going back to generation 1, by" in said.err) == (after in {1, 2})
+    proved = after == 3
+    assert serves(first)[0] == ("2.0.0" if proved else "1.0.0")
+    assert (tmp_path / "up").exists() != proved  # the unit starts what hears by 1
+    assert unsound(first.root) == []
+
+
+def test_what_is_on_probation_is_nothing_to_go_back_to(first, bring, sample, systemd):
+    systemd("*")
+    newer = bring(2)
+    asked = ("update", newer, "--sample", sample, "--service", "airgap.service")
+    killed_at(("runtime.service", "Service.restart", "before"), *asked)
+    assert first.airgap("rollback").code == 0
+    assert serves(first) == ("1.0.0", "heard by 1")
+    assert first.airgap("rollback", "--to", "2").code == 0  # a person vouches for it
+    assert first.airgap("update", bring(3), "--sample", sample).code == 0
+    assert first.airgap("rollback").code == 0
+    assert serves(first) == ("2.0.0", "heard by 2")
+
+
+def test_a_mount_goes_back_from_what_is_on_probation_first(first, bring, sample, systemd):
+    systemd("*")
+    asked = ("update", bring(2), "--sample", sample, "--service", "airgap.service")
+    killed_at(("runtime.service", "Service.restart", "before"), *asked)
+    said = first.airgap("mount", bring(3))
+    assert said.code == 0, said.err
+    assert "had shown that generation 2 of 'ward' serves; going back to generation 1" in said.err
+    assert first.airgap("rollback").code == 0
+    assert serves(first) == ("1.0.0", "heard by 1")
+
+
+def test_before_the_first_there_is_nothing_to_go_back_to(host, bring, sample, tmp_path):
+    (tmp_path / "systemctl").symlink_to(shutil.which("true"))
+    asked = ("update", bring(1), "--sample", sample, "--service", "airgap.service")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        killed_at(("runtime.service", "Service.restart", "before"), *asked)
+    assert serves(host) == ("1.0.0", "heard by 1")
+    said = host.airgap("mount", bring(2))
+    assert "generation 1 of 'ward' serves; going back to none" in said.err
+    assert host.airgap("list", "--json").document["mounts"][0]["version"] == "2.0.0"
+    said = host.airgap("rollback")
+    assert said.code == 2
+    assert "nothing was served before generation" in said.err

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Mapping
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from airgap.digest import sha256_file
@@ -120,6 +126,50 @@ def make_site(
         return Site(place, profile, lock, demo_site.fingerprint, cache)
 
     return made
+
+
+@contextmanager
+def serving(place: Any, *options: str) -> Iterator[dict[str, str]]:
+    """A server of what is mounted, on a free port, once it is ready; what its log says by event."""
+    log = place.folder / "serve.log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airgap", "serve", "--port", "0", *options],
+            cwd=place.folder,
+            env=place.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+    try:
+        said: dict[str, str] = {}
+        while "ready" not in said:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+            whole = log.read_text().rpartition("\n")[0].splitlines()
+            lines = [json.loads(line) for line in whole if line.startswith("{")]
+            said = {line["event"]: line["message"] for line in lines}
+        yield said
+    finally:
+        process.terminate()
+        ended = process.wait(60)
+    assert ended == 0, log.read_text()
+
+
+@pytest.fixture(scope="session", name="serving")
+def serving_fixture() -> Callable[..., Any]:
+    return serving
+
+
+@pytest.fixture(scope="session")
+def client_of() -> Callable[[Mapping[str, str]], openai.OpenAI]:
+    """The real OpenAI client of a server, by what its log says."""
+
+    def client_of(said: Mapping[str, str]) -> openai.OpenAI:
+        base = said["listening"].rpartition(" ")[2]
+        return openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
+
+    return client_of
 
 
 def _locked(entry: Entry, folder: Path) -> LockedModel:

@@ -162,6 +162,27 @@ def test_from_the_lock_to_who_speaks(heard: Any, jfk: Path, empty_network: list[
     assert "nemo" in said.stderr
 
 
+def test_served_to_who_asks_who_speaks(heard: Any, jfk: Path, serving: Any, client_of: Any) -> None:
+    with serving(heard) as said, client_of(said) as client, jfk.open("rb") as stream:
+        ask = client.audio.transcriptions.create
+        one = {"file": stream, "model": "whisper-1", "extra_body": {"num_speakers": 1}}
+        turns = ask(**one, response_format="diarized_json")
+        stream.seek(0)
+        one["extra_body"] = {"num_speakers": 1, "diarize": True}
+        whole = ask(**one, response_format="verbose_json")
+    assert {segment.speaker for segment in turns.segments} == {"SPEAKER_00"}
+    assert "ask what you can do for your country" in turns.text
+    assert {segment.speaker for segment in whole.segments} == {"SPEAKER_00"}
+    assert said["loaded"].startswith("Speakers are told apart by nemo: ")
+
+
+def test_tried_with_all_that_it_promises(heard: Any, jfk: Path) -> None:
+    said = heard.airgap("runtime", "try", "--sample", jfk)
+    assert said.code == 0, said.err
+    assert "ask what you can do for your country" in said.out
+    assert "nemo tells speakers apart; heard: " in said.err
+
+
 BY_NAME = """
 import logging, sys, warnings
 warnings.simplefilter("ignore")

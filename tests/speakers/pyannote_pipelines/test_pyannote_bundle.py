@@ -88,6 +88,24 @@ def test_3_1_from_mount_to_turns_where_there_is_no_network(
     assert kept <= {(".cache", "matplotlib")}, "a list of fonts, by a library of pyannote's"
 
 
+def test_3_1_served_to_who_asks_who_speaks(
+    built_3_1: Any, jfk: Path, serving: Any, client_of: Any, *, tmp_path: Path
+) -> None:
+    host = built_3_1.mounted(tmp_path)
+    with serving(host) as said, client_of(said) as client, jfk.open("rb") as stream:
+        ask = client.audio.transcriptions.create
+        one = {"file": stream, "model": "whisper-1"}
+        turns = ask(**one, response_format="diarized_json")
+        stream.seek(0)
+        whole = ask(**one, response_format="verbose_json", extra_body={"diarize": True})
+    assert "ask what you can do for your country" in turns.text
+    assert {segment.speaker for segment in turns.segments} <= {"SPEAKER_00", "SPEAKER_01"}
+    assert [segment.speaker for segment in whole.segments] == [
+        segment.speaker for segment in turns.segments
+    ]
+    assert said["loaded"].startswith("Speakers are told apart by pyannote: ")
+
+
 PLAIN = """
 import sys, warnings
 warnings.simplefilter("ignore")
