@@ -129,10 +129,15 @@ def broken(host, unsound):
 
 
 def half_done(host):
-    """What a command has under a private name, or staged, for as long as it is at work."""
-    staged = host.root / "staging"
+    """What a command has under a private name, or staged, for as long as it is at work.
+
+    Receipts are left out: nobody keeps their writers apart, so nobody may sweep behind one.
+    """
+    staged, receipts = host.root / "staging", host.root / "receipts"
     return sorted(
-        path for path in host.root.rglob("*") if path.name.startswith(".") or path.parent == staged
+        path
+        for path in host.root.rglob("*")
+        if path.parent == staged or (path.name.startswith(".") and path.parent != receipts)
     )
 
 
