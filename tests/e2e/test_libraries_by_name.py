@@ -44,6 +44,7 @@ def names(folder: Path) -> set[Path]:
 
 @pytest.mark.parametrize("model", ["tiny.en", "Systran/faster-whisper-tiny.en", "FOLDER"])
 def test_faster_whisper(
+    *,
     model: str,
     demo_host: Any,
     jfk: Path,
