@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 DEMO ?= demo
 IMAGES ?= .cache/images
+OLDER_HUB = .cache/hub-0.36
 
 # What is typed below is then what a user types: `airgap`, not a path to it.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -41,11 +42,17 @@ demo: $(VENV)/installed-ship
 	@sh deploy/demo.sh $(DEMO)
 
 # The suite reaches no network: what it needs is fetched first.
-test: $(VENV)/installed-dev
+test: $(VENV)/installed-dev $(OLDER_HUB)
 	airgap fetch demo
 	airgap fetch tests/data/profiles/base.yaml
 	$(PYTEST) -m "not heavy and not speakers"
 	$(PYTEST) -m "heavy and not speakers and not images"
+
+# The older client of the hub that other programs may have: tests put it before today's.
+$(OLDER_HUB): requirements/hub-0.36.txt | $(VENV)/installed-dev
+	rm -rf $@ $@.part
+	$(PIP) install --require-hashes --no-deps --target $@.part --requirement $<
+	mv $@.part $@
 
 # As root: the image is built on a tree of Debian's, by its name, and run in an empty network.
 test-images: $(VENV)/installed-dev $(IMAGES)/base.tar $(IMAGES)/wheels
@@ -104,6 +111,7 @@ lock: $(VENV)/installed-dev
 	python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
 		| $(COMPILE) $(UPGRADE) --output-file requirements/build.txt -
 	$(COMPILE) $(UPGRADE) --extra dev --output-file requirements/dev.txt pyproject.toml
+	echo 'huggingface_hub==0.36.*' | $(COMPILE) $(UPGRADE) --output-file requirements/hub-0.36.txt -
 	$(COMPILE) --constraint requirements/dev.txt --extra bundler --extra cpu \
 		--extra s3 --extra server --output-file requirements/ship.txt pyproject.toml
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/base.txt pyproject.toml

@@ -17,7 +17,7 @@ from airgap import limits, strict_json
 from airgap.decision import Step, Tell, untold
 from airgap.digest import is_sha256
 from airgap.errors import OutdatedError, RefusedError, UntrustedError
-from airgap.files import alone, read_bounded, share_folder, write_whole
+from airgap.files import alone, clear_unfinished, read_bounded, share_folder, write_whole
 from airgap.statement import Statement
 from airgap.strict_json import Fields, from_time, is_name, is_time
 
@@ -231,6 +231,7 @@ class AcceptedFile:
 
     def _write(self, record: Accepted) -> None:
         """Whoever serves reads it, to tell what expired; its owner alone writes it."""
+        clear_unfinished(self.path)
         write_whole(self.path, record.to_bytes(), mode=0o644)
 
 

@@ -31,7 +31,7 @@ from airgap.audit_line import (
 )
 from airgap.checkpoint import Checkpoint
 from airgap.errors import AirgapError, UsageError
-from airgap.files import sync_folder, written_whole
+from airgap.files import share_folder, sync_folder, written_whole
 from airgap.host_key import HostKey
 
 Event = Literal[
@@ -216,7 +216,8 @@ class AuditLog:
         """The log, open for appending; whoever else appends waits."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
+            share_folder(self.root)
+            self.path.parent.mkdir(exist_ok=True, mode=_FOLDER_MODE)
             descriptor = os.open(self.path, flags, _MODE)
             try:
                 _require_regular(descriptor, self.path)

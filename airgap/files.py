@@ -58,13 +58,33 @@ def write_whole(path: Path, content: bytes, *, mode: int | None = None) -> None:
         stream.write(content)
 
 
+def clear_unfinished(path: Path) -> None:
+    """Remove what writers of `path` that were killed have left; for whoever keeps others away."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        try:
+            left.unlink(missing_ok=True)
+        except OSError as error:
+            raise AirgapError(f"cannot remove '{left}': {error.strerror}") from error
+
+
 def share_folder(path: Path) -> None:
-    """Make a folder that others may read and its owner alone may change, whatever the umask."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Make a folder that others may read and its owner alone may change, whatever the umask.
+
+    Those above it that are missing are made alike: whoever may write there could exchange it. One
+    that is there keeps its mode.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     try:
-        path.mkdir()
+        path.mkdir(mode=0o755)
+    except FileNotFoundError:
+        share_folder(path.parent)
+        path.mkdir(mode=0o755, exist_ok=True)
     except FileExistsError:
-        return
+        if path.is_dir():
+            return
+        raise
     path.chmod(0o755)
 
 

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from airgap import keys, limits
 from airgap.envelope import Envelope, Signature
 from airgap.errors import AirgapError
-from airgap.files import sync_folder, write_whole
+from airgap.files import share_folder, sync_folder, write_whole
 from airgap.keys import PublicKey
 
 FOLDER: Final = "audit"
@@ -64,7 +64,7 @@ class HostKey:
                 or has another public half beside it; or it is missing although the audit log
                 has begun, so that a new one would pass for the old.
         """
-        folder = _made(root / FOLDER)
+        folder = _made(root)
         begun = _has_begun(folder)  # asked before the key, which is always there before the log
         key = _load(folder / "host.key")
         if key is None and begun:
@@ -94,9 +94,11 @@ def public_file(root: Path) -> Path:
     return root / FOLDER / "host.pub"
 
 
-def _made(folder: Path) -> Path:
+def _made(root: Path) -> Path:
+    folder = root / FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
+        share_folder(root)
+        folder.mkdir(exist_ok=True, mode=_FOLDER_MODE)
     except OSError as error:
         raise AirgapError(f"cannot make the folder '{folder}': {error.strerror}") from error
     return folder

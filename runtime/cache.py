@@ -136,11 +136,15 @@ class CachePaths:
         }
 
     def shadowed_by(self, environ: Mapping[str, str] = os.environ) -> list[str]:
+        """As `led_past_by`, each with what a person types."""
+        mend = f'for {self.bundle or self.root} alone: eval "$(airgap cache env)"'
+        return [f"{led}; {mend}" for led in self.led_past_by(environ)]
+
+    def led_past_by(self, environ: Mapping[str, str]) -> list[str]:
         """Which of these variables lead a library elsewhere, or to a network: a sentence each."""
         wanted = {**dict.fromkeys(SHADOWS, str(self.hub)), **self.environment()}
-        mend = f'for {self.bundle or self.root} alone: eval "$(airgap cache env)"'
         return [
-            f"{name} is '{environ[name]}', expected '{value}'; {mend}"
+            f"{name} is '{environ[name]}', expected '{value}'"
             for name, value in wanted.items()
             if environ.get(name, value) != value
         ]

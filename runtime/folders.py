@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from airgap.errors import AirgapError
+from airgap.files import share_folder
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,9 +39,9 @@ class Folder:
     @classmethod
     @contextmanager
     def at(cls, path: Path) -> Iterator[Folder]:
-        """The folder at a path of the user's own choosing, made where it is missing."""
+        """The folder at a path of the user's own choosing, made where it is missing: for all."""
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            share_folder(path)
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _cannot("use", path, error) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from airgap.console import Advance, quietly
 from airgap.errors import AirgapError
@@ -27,10 +27,12 @@ class Mended:
     Attributes:
         restored: paths of files that are again what was signed.
         left: what this bundle could not mend, as sentences.
+        unsigned: what nobody signed, and is for a person to remove.
     """
 
     restored: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    unsigned: list[Path] = field(default_factory=list)
 
 
 def mend(
@@ -53,9 +55,10 @@ def mend(
     """
     done, store = Mended(), Store(root)
     with ExitStack() as opened:
+        generations = list(_generations(root, opened, done))
         damaged = [
             (one, file, why)
-            for one in _generations(root, opened, done)
+            for one in generations
             for file, why in recheck.damaged(one, one.manifest.files, checking).items()
         ]
         carried = {file.sha256 for file in verified.bundle.manifest.carried}
@@ -70,6 +73,8 @@ def mend(
                 continue
             _put_in_place(store, one, file)
             done.restored.append(path)
+        for one in generations:  # after it was mended: what lay in a file's place is gone
+            done.unsigned += recheck.strangers(one)
     return done
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from airgap.console import Advance, quietly
@@ -66,8 +68,11 @@ def require_signed(
         artifact: look for strangers in this one's folder alone; None: in the whole tree.
         advance: told the bytes that are done.
     """
-    wrong = [f"'{path}' was signed by nobody" for path in _strangers(one, artifact)]
-    wrong += [f"'{file.path}' {why}" for file, why in damaged(one, files, advance).items()]
+    unsigned = strangers(one, artifact)
+    wrong = [f"'{file.path}' {why}" for file, why in damaged(one, files, advance).items()]
+    mends = ["airgap repair --mounted BUNDLE, with the bundle that was mounted"] if wrong else []
+    mends += [removal(unsigned)] if unsigned else []
+    wrong += [f"'{path.relative_to(one.folder.path)}' was signed by nobody" for path in unsigned]
     if not wrong:
         return
     more = f", and {len(wrong) - _NAMED_DEFECTS} more" if len(wrong) > _NAMED_DEFECTS else ""
@@ -75,21 +80,30 @@ def require_signed(
         f"'{one.folder.path}' is not what was signed as '{one.statement.title}': "
         f"{'; '.join(sorted(wrong)[:_NAMED_DEFECTS])}{more}",
         rule="mount.digest",
-        hint="airgap repair --mounted BUNDLE, with the bundle that was mounted; remove what nobody "
-        "signed",
+        hint="; ".join(mends),
     )
 
 
-def _strangers(one: Generation, artifact: str | None) -> list[str]:
-    """What lies in a generation, or in the folder of an artifact, and was signed by nobody."""
+def strangers(one: Generation, artifact: str | None = None) -> list[Path]:
+    """What lies in a generation, or in the folder of an artifact, and was signed by nobody.
+
+    Sorted; of a folder in which nothing is signed, its own path alone.
+    """
     names = (*one.manifest.files, *layouts.links(one.manifest))
     signed = {file.path for file in names} | _OURS
     below = next((found.path for found in one.manifest.artifacts if found.id == artifact), "")
     try:
         with one.folder.inside(below, make=False) as folder:
-            return sorted(_unsigned(folder, f"{below}/" if below else "", signed))
+            found = sorted(_unsigned(folder, f"{below}/" if below else "", signed))
     except AirgapError:  # the folder is missing: its files are told to be
         return []
+    return [one.folder.path / path for path in found]
+
+
+def removal(unsigned: Sequence[Path]) -> str:
+    """What a person types so that nothing is left that nobody signed."""
+    more = ", and the others" if len(unsigned) > _NAMED_DEFECTS else ""
+    return f"rm -r {shlex.join(map(str, unsigned[:_NAMED_DEFECTS]))}{more}"
 
 
 def _astray(

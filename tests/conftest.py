@@ -37,6 +37,7 @@ if not os.environ.get("CI"):
 
 PASSPHRASE = "correct horse battery staple"
 BASE_PROFILE = Path(__file__).parent / "data/profiles/base.yaml"
+OLDER_HUB = Path(__file__).parent.parent / ".cache/hub-0.36"
 FOREIGN_TOOLS = Path(__file__).parent.parent / ".ci/packages"
 
 
@@ -334,6 +335,30 @@ def write_speaking_bundle(path: Path, demo: generation.Generation) -> None:
     with path.open("x+b") as stream:
         statement = pack.write_bundle(stream, manifest, content, "sha256")
         pack.write_head(stream, Envelope(statement.to_bytes(), ()))
+
+
+@dataclass(frozen=True)
+class HubClient:
+    """A huggingface_hub: how its version begins, and the variables that bring a program to it."""
+
+    version: str
+    variables: Mapping[str, str]
+
+
+@pytest.fixture(scope="session", params=["2.", "0.36."])
+def hub_client(request: pytest.FixtureRequest) -> HubClient:
+    """Each version of the hub's library that a mount and a mirror are made for.
+
+    Where the older is not installed, its tests are skipped; under CI they fail.
+    """
+    if request.param == "2.":
+        return HubClient("2.", {})
+    if not OLDER_HUB.is_dir():
+        absent = "huggingface_hub 0.36 is not installed: make .cache/hub-0.36"
+        if os.environ.get("CI"):
+            pytest.fail(absent)
+        pytest.skip(absent)
+    return HubClient("0.36.", {"PYTHONPATH": str(OLDER_HUB)})
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Final
 from airgap import memory
 from airgap.console import human_size
 from airgap.finding import Check, Finding, Trouble, fail, ok, warn
+from runtime import recheck
 from runtime.doctor.facts import Bundle, Model
 from runtime.doctor.hardware import computes_on_gpu, torch_lacks
 from runtime.engine.speakers.choosing import BACK_ENDS, Diarization
@@ -40,6 +41,16 @@ def _files(bundle: Bundle) -> Finding | None:
     if differ := bundle.mount.differ:
         return fail(f"not as signed, or missing: {_listed(differ)}", _AGAIN)
     return ok("sizes as signed; contents are compared whenever a model is loaded")
+
+
+def _unsigned(bundle: Bundle) -> Finding | None:
+    if bundle.mount is None or not bundle.mount.unsigned:
+        return None
+    return fail(
+        f"signed by nobody: {_listed(tuple(map(str, bundle.mount.unsigned)))}; other programs may "
+        "load it",
+        recheck.removal(bundle.mount.unsigned),
+    )
 
 
 def _refs(bundle: Bundle) -> Finding | None:
@@ -83,13 +94,19 @@ def _clock(bundle: Bundle) -> Finding | None:
 
 
 def _shadow(bundle: Bundle) -> Finding | None:
-    if bundle.mount is None or not bundle.mount.shadows:
+    mount = bundle.mount
+    if mount is None or not (mount.shadows or mount.astray):
         return None
-    return warn(
-        f"other programs would take its models from {_listed(bundle.mount.shadows)}, which nobody "
-        "signed",
-        f"export HF_HOME={bundle.mount.cache_root}/hf; unset HF_HUB_CACHE; or remove them",
-    )
+    told = list(mount.astray)
+    if mount.shadows:
+        told.append(
+            f"other programs would take its models from {_listed(mount.shadows)}, which nobody "
+            "signed"
+        )
+    if mount.astray:
+        return warn("; ".join(told), 'eval "$(airgap cache env)", before other programs start')
+    lead = f"export HF_HOME={mount.cache_root}/hf; unset HF_HUB_CACHE; or remove them"
+    return warn("; ".join(told), lead)
 
 
 def _promise(bundle: Bundle) -> Finding | None:
@@ -228,6 +245,7 @@ CHECKS: Final = (
     Check("offer.space", "Is there space to mount it?", _space),
     Check("offer.base", "Are the files here that a delta leaves out?", _base),
     Check("mount.files", "Is every file there, in the size that was signed?", _files),
+    Check("mount.unsigned", "Does something lie there that nobody signed?", _unsigned),
     Check("mount.refs", "Do `refs` hold a commit and nothing else?", _refs),
     Check("mount.models", "Are tokenizer, vocabulary and preprocessor there?", _complete),
     Check("mount.standing", "Does today's policy still trust it, and how long?", _standing),

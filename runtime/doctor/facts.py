@@ -209,19 +209,24 @@ class Mount:
 
     Attributes:
         differ: files that are missing, or of another size or (small ones) content.
-        bad_refs: `refs` of a hub cache that hold more than the 40 digits of a commit.
+        unsigned: paths in the mount that nobody signed.
+        bad_refs: `refs` of a hub cache that are as signed, and hold more than the 40 digits of a
+            commit.
         incomplete: why models lack files, a sentence each.
         standing: what today's policy says of it; or why it may not be served on.
         shadows: folders elsewhere that other programs take the same models from.
+        astray: variables that lead other programs elsewhere, a sentence each.
         created: when the bundle was made.
     """
 
     cache_root: Path
     differ: tuple[str, ...]
+    unsigned: tuple[Path, ...]
     bad_refs: tuple[str, ...]
     incomplete: tuple[str, ...]
     standing: tuple[str, ...] | Trouble
     shadows: tuple[str, ...]
+    astray: tuple[str, ...]
     created: datetime
 
 

@@ -16,8 +16,10 @@ from airgap.errors import AirgapError, RefusedError, UsageError
 from airgap.finding import Trouble
 from airgap.manifest import Artifact, File, Manifest
 from airgap.strict_json import from_time
-from runtime import environments, generation, promises, standing, wheelhouse
+from runtime import environments, generation, promises, recheck, standing, wheelhouse
+from runtime.cache import CachePaths
 from runtime.doctor.facts import Bundle, Carried, Host, Model, Mount
+from runtime.doctor.surroundings import CACHES
 from runtime.engine import whisper_files
 from runtime.generation import Generation
 
@@ -91,6 +93,7 @@ def _carried(host: Host, one: Generation) -> Carried | None:
 
 def _mount(host: Host, root: Path, one: Generation) -> Mount:
     files = one.manifest.files
+    differ = tuple(file.path for file in files if not _is_as_signed(one, file))
     judged: tuple[str, ...] | Trouble
     try:
         judged = tuple(standing.warnings(one, root, host.trust.clock))
@@ -98,11 +101,15 @@ def _mount(host: Host, root: Path, one: Generation) -> Mount:
         judged = Trouble.of(error)
     return Mount(
         cache_root=one.cache_root,
-        differ=tuple(file.path for file in files if not _is_as_signed(one, file)),
-        bad_refs=tuple(file.path for file in files if _is_bad_ref(one, file)),
+        differ=differ,
+        unsigned=tuple(recheck.strangers(one)),
+        bad_refs=tuple(
+            file.path for file in files if file.path not in differ and _is_bad_ref(one, file)
+        ),
         incomplete=tuple(_incomplete(one)),
         standing=judged,
         shadows=tuple(_shadows(host, one)),
+        astray=tuple(_astray(host, root, one)),
         created=from_time(one.statement.created),
     )
 
@@ -173,6 +180,15 @@ def _shadows(host: Host, one: Generation) -> Iterator[str]:
         here = Path.cwd().joinpath(*name.split("--")[1:])
         if here.is_dir():
             yield str(here)
+
+
+def _astray(host: Host, root: Path, one: Generation) -> list[str]:
+    """Variables that lead past the mount; of several mounts, any may be meant."""
+    if len(generation.mounted(root)) > 1:
+        return []
+    variables = host.surroundings.variables
+    caches = {name: variables[name] for name in CACHES if name in variables}
+    return CachePaths.below(one.cache_root, one.statement.title).led_past_by(caches)
 
 
 def _hub_of_others(host: Host) -> Path:

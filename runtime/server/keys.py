@@ -19,7 +19,7 @@ from typing import Final
 from airgap import limits, strict_json
 from airgap.digest import is_sha256
 from airgap.errors import AirgapError, UsageError
-from airgap.files import read_bounded, write_whole
+from airgap.files import read_bounded, share_folder, write_whole
 from airgap.strict_json import Fields, is_name, is_time
 
 SCHEMA: Final = "airgap/api-keys/v1"
@@ -121,7 +121,7 @@ class KeyFile:
         self._write(left)
 
     def _write(self, entries: tuple[KeyEntry, ...]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        share_folder(self.path.parent)
         # Readable for the service's own user, whoever wrote it: hashes of 256 random bits.
         write_whole(self.path, replace(self, entries=entries).to_bytes(), mode=0o644)
 

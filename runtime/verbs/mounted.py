@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from airgap.errors import AirgapError
     from airgap.manifest import File
     from runtime.generation import Generation
     from runtime.mend import Mended
@@ -119,7 +120,6 @@ def _record(root: Path, one: Generation, files: int) -> None:
 
 def _tell_mended(root: Path, title: str, done: Mended) -> None:
     """Say and record what was restored. Raises DamagedError where damage is left."""
-    from airgap.errors import DamagedError
     from airgap.evidence import record_change
 
     if done.restored:
@@ -127,12 +127,26 @@ def _tell_mended(root: Path, title: str, done: Mended) -> None:
         record_change(root, said, "repair", bundle=title, restored=done.restored)
     for path in done.restored:
         console.data(f"restored from {title}: {path}")
-    if done.left:
-        raise DamagedError(
-            f"{title} cannot mend all of it: {'; '.join(done.left)}",
-            rule="mount.digest",
-            hint="the bundle that was mounted, or the base of that delta; or airgap mount BUNDLE",
-        )
+    if done.left or done.unsigned:
+        raise _unmended(title, done)
     if not done.restored:
         console.data("nothing to repair: every file that is mounted is what was signed")
     console.document("airgap/repair-mounted/v1", {"bundle": title, "restored": done.restored})
+
+
+def _unmended(title: str, done: Mended) -> AirgapError:
+    """What is left, and what a person does about it."""
+    from airgap.errors import DamagedError
+    from runtime import recheck
+
+    left = [*done.left, *(f"'{path}' was signed by nobody" for path in done.unsigned)]
+    hints = [recheck.removal(done.unsigned)] if done.unsigned else []
+    if done.left:
+        hints.append(
+            "the bundle that was mounted, or the base of that delta; or airgap mount BUNDLE"
+        )
+    return DamagedError(
+        f"{title} cannot mend all of it: {'; '.join(left)}",
+        rule="mount.digest",
+        hint="; ".join(hints),
+    )

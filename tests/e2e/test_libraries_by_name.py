@@ -17,8 +17,9 @@ pytestmark = pytest.mark.heavy
 
 BY_NAME = """
 import sys
-from huggingface_hub import snapshot_download
+from huggingface_hub import __version__, snapshot_download
 from faster_whisper import WhisperModel
+print(__version__)
 print(snapshot_download("Systran/faster-whisper-tiny.en", local_files_only=True))
 model = WhisperModel(sys.argv[1], device="cpu", compute_type="int8")
 print("".join(segment.text for segment in model.transcribe(sys.argv[2])[0]))
@@ -43,7 +44,13 @@ def names(folder: Path) -> set[Path]:
 
 @pytest.mark.parametrize("model", ["tiny.en", "Systran/faster-whisper-tiny.en", "FOLDER"])
 def test_faster_whisper(
-    model: str, demo_host: Any, jfk: Path, empty_network: list[str], tmp_path: Path
+    *,
+    model: str,
+    demo_host: Any,
+    jfk: Path,
+    empty_network: list[str],
+    tmp_path: Path,
+    hub_client: Any,
 ) -> None:
     mount = demo_host.root / "mounts/demo/current"
     asked = str(mount / "whisper/tiny.en") if model == "FOLDER" else model
@@ -52,13 +59,19 @@ def test_faster_whisper(
     program = shlex.join([sys.executable, "-c", BY_NAME, asked, str(jfk)])
     done = subprocess.run(
         [*empty_network, "sh", "-c", f"{variables}\n{program}"],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TRANSFORMERS_CACHE": "/nowhere"},
+        env={
+            **hub_client.variables,
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "TRANSFORMERS_CACHE": "/nowhere",
+        },
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    place, text = done.stdout.splitlines()
+    version, place, text = done.stdout.splitlines()
+    assert version.startswith(hub_client.version)
     assert Path(place).is_relative_to(demo_host.root / "mounts")
     assert COUNTRY in text
     assert names(mount.resolve()) == before

@@ -62,7 +62,7 @@ HOST = Host(
 )
 MODEL = Model("large-v3", "asr", "faster-whisper", 3 * GB)
 SPEAKERS = Model("community-1", "diarization", "pyannote", 1 * GB)
-MOUNT = Mount(Path("/r/mounts/ward/current"), (), (), (), (), (), NOW)
+MOUNT = Mount(Path("/r/mounts/ward/current"), (), (), (), (), (), (), (), NOW)
 MOUNTED = Bundle(HOST, "ward-1.0.0", (MODEL,), mount=MOUNT)
 OFFERED = Bundle(HOST, "ward-1.0.0", (MODEL,), offer=Offer(3 * GB))
 
@@ -316,6 +316,13 @@ PROVOKED = [
         "'a', 'b', 'c' and 2 more",
         "once more",
     ),
+    (
+        "mount.unsigned",
+        mount(unsigned=(Path("/r/x y"),)),
+        "fail",
+        "signed by nobody: '/r/x y'",
+        "rm -r '/r/x y'",
+    ),
     ("mount.refs", mount(bad_refs=("refs/main",)), "fail", "no newline in 'refs/main'", "again"),
     ("mount.models", mount(incomplete=("no tokenizer",)), "fail", "no tokenizer", "again"),
     ("mount.standing", mount(standing=("expires soon",)), "warn", "expires soon", "newer bundle"),
@@ -327,6 +334,7 @@ PROVOKED = [
         "made on 2027-01-01, and it is 2026-06-01 here",
         "set the clock",
     ),
+    ("mount.shadow", mount(astray=("it is so",)), "warn", "it is so", "airgap cache env"),
     ("mount.shadow", mount(shadows=("/c/m",)), "warn", "'/c/m'", "HF_HOME=/r/mounts/ward/current"),
 ]
 

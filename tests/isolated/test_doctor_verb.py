@@ -260,6 +260,20 @@ def test_a_ref_with_a_newline(host, whole):
     assert f"'{ref}'" in bad(host)["mount.refs"]
 
 
+def test_a_ref_that_was_changed_is_no_defect_of_the_build(ward):
+    """One finding, and one fix: to mount it once more."""
+    ref = ward.current / "hf/hub/models--org--name/refs/main"
+    ref.chmod(0o644)
+    ref.write_bytes(ref.read_bytes() + b"\n")
+    assert bad(ward).keys() == {"mount.files"}
+
+
+def test_what_nobody_signed(ward):
+    stranger = ward.current.resolve() / "hf/extra"
+    stranger.touch()
+    assert f"'{stranger}'" in bad(ward)["mount.unsigned"]
+
+
 def test_a_model_without_a_tokenizer(host, whole):
     mounted(host, whole({f"{SNAPSHOT}/tokenizer.json": None}))
     assert "expected 'tokenizer.json'" in bad(host)["mount.models"]
@@ -291,6 +305,24 @@ def test_a_cache_that_comes_first(ward, tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, str(tmp_path / "other"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert str(hub / "models--org--name") in warned(ward)["mount.shadow"]
+
+
+@pytest.mark.parametrize(
+    "variable", ["HF_HUB_CACHE", "HF_HOME", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE"]
+)
+def test_a_variable_that_leads_to_an_empty_folder(ward, tmp_path, monkeypatch, variable):
+    """Other programs would find no model, and not the mounted one."""
+    monkeypatch.setenv(variable, str(tmp_path / "empty"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    told = warned(ward)["mount.shadow"]
+    assert told.startswith(f"{variable} is '{tmp_path / 'empty'}', expected '{ward.current}/hf")
+
+
+def test_of_several_mounts_a_variable_may_mean_any(ward, whole, monkeypatch):
+    mounted(ward, whole(file="second", title="clinic"))
+    monkeypatch.setenv("HF_HOME", str(ward.root / "mounts/clinic/current/hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HOME is '" not in warned(ward).get("mount.shadow", "")
 
 
 def test_a_folder_of_the_model_s_name(ward):

@@ -53,7 +53,10 @@ def test_everything_that_is_wrong_is_told(mounted, model, snapshot):
         "evil.py' was signed",
     ):
         assert told in said.document["message"]
-    assert "airgap repair --mounted BUNDLE" in said.document["hint"]
+    assert said.document["hint"] == (
+        "airgap repair --mounted BUNDLE, with the bundle that was mounted; "
+        f"rm -r {model.with_name('evil.py')}"
+    )
     assert snapshot(mounted.root) == before
     assert last_event(mounted)["event"] == "refusal"
 
@@ -137,6 +140,34 @@ def test_repair_restores_what_is_wrong_and_writes_nothing_else(
     }
     assert changed == {"model.bin", next(b.name for b in mounted.blobs() if b.samefile(model))}
     assert last_event(mounted)["event"] == "recheck"
+
+
+def test_what_nobody_signed_is_no_success_of_repair(mounted, bundle, snapshot):
+    """It is named with the command that removes it, by both; and removed by neither."""
+    stranger = mounted.current.resolve() / "hf/an extra"
+    stranger.mkdir()
+    before = snapshot(mounted.root / "mounts")
+    for verb in (("verify", "--mounted"), ("repair", "--mounted", bundle)):
+        said = mounted.airgap(*verb, "--json")
+        assert (said.code, said.document["rule"]) == (3, "mount.digest"), verb
+        assert "an extra' was signed by nobody" in said.document["message"]
+        assert said.document["hint"] == f"rm -r '{stranger}'"
+    assert snapshot(mounted.root / "mounts") == before
+    stranger.rmdir()
+    assert "nothing to repair" in mounted.airgap("repair", "--mounted", bundle).out
+    assert mounted.airgap("verify", "--mounted").code == 0
+
+
+def test_repair_mends_what_it_can_beside_what_nobody_signed(mounted, model, bundle):
+    damage(model)
+    stranger = model.with_name("evil.py")
+    stranger.write_text("import os\n")
+    said = mounted.airgap("repair", "--mounted", bundle)
+    assert said.code == 3
+    assert f"restored from ward-1.0.0: {model}\n" in said.out
+    assert f"next: rm -r {stranger}\n" in said.err
+    stranger.unlink()
+    assert mounted.airgap("verify", "--mounted").code == 0
 
 
 def test_a_file_that_is_gone_or_was_replaced_is_linked_again(mounted, model, bundle, unsound):

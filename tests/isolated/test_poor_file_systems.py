@@ -130,6 +130,32 @@ def test_others_read_the_mount_and_nobody_writes_it(host, bundle, umask):
     assert stat.S_IMODE(host.record.stat().st_mode) == 0o644
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
+@pytest.mark.parametrize(
+    "first", [("trust", "init"), ("audit", "key"), ("mount", "BUNDLE"), ("apikey", "add", "ward-7")]
+)
+def test_a_new_root_is_written_by_its_owner_alone(host, bundle, tmp_path, umask, first):
+    """Whichever command comes first; and nobody can exchange it from above."""
+    root = tmp_path / "var/airgap"
+    command = [bundle if one == "BUNDLE" else one for one in first]
+    before = os.umask(umask)
+    try:
+        host.airgap(*command, "--root", root)  # a mount without trust is refused: it is logged
+    finally:
+        os.umask(before)
+    for folder in (root.parent, root):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    for path in root.rglob("*"):
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o022, path
+
+
+def test_a_root_that_is_there_keeps_its_mode(host, tmp_path):
+    root = tmp_path / "closed"
+    root.mkdir(mode=0o700)
+    assert host.airgap("trust", "init", "--root", root).code == 0
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+
+
 def test_another_user_reads_and_cannot_change(mounted, reachable, monkeypatch):
     """As a service that runs as a user of its own: it lists and checks, and writes nothing."""
     if os.geteuid() != 0:

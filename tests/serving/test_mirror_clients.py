@@ -60,8 +60,10 @@ def test_hf_download_gets_what_was_signed(
 
 ASKS = """
 import json
+import huggingface_hub
 from huggingface_hub import HfApi, errors, hf_hub_download, snapshot_download
 name, api, said = "Systran/faster-whisper-tiny.en", HfApi(), {}
+said["version"] = huggingface_hub.__version__
 folder = snapshot_download(name, allow_patterns=["*.json"])
 said["commit"] = folder.rpartition("/")[2]
 said["offline"] = snapshot_download(
@@ -85,9 +87,14 @@ print(json.dumps(said))
 
 
 def test_the_hubs_library_reads_everything_that_it_asks(
-    mirror: Any, tmp_path: Path, demo_lock: Any, demo_files: Mapping[str, Path]
+    mirror: Any,
+    tmp_path: Path,
+    demo_lock: Any,
+    demo_files: Mapping[str, Path],
+    hub_client: Any,
 ) -> None:
-    said = python(tmp_path, mirror.url, ASKS)
+    said = python(tmp_path, mirror.url, ASKS, **hub_client.variables)
+    assert said["version"].startswith(hub_client.version)
     model = next(one for one in demo_lock.models if one.repository == REPOSITORY)
     assert said["commit"] == model.commit
     assert said["offline"]
@@ -164,14 +171,16 @@ def test_thirty_two_clients_at_once(mirror: Any, wire: Any, demo_files: Mapping[
 
 
 @pytest.mark.heavy
-def test_faster_whisper_loads_a_model_by_its_name(mirror: Any, tmp_path: Path, jfk: Path) -> None:
+def test_faster_whisper_loads_a_model_by_its_name(
+    mirror: Any, tmp_path: Path, jfk: Path, hub_client: Any
+) -> None:
     program = f"""
 import json
 from faster_whisper import WhisperModel
 segments, _ = WhisperModel("tiny.en", device="cpu").transcribe({str(jfk)!r})
 print(json.dumps(" ".join(segment.text for segment in segments)))
 """
-    assert "your country" in python(tmp_path, mirror.url, program)
+    assert "your country" in python(tmp_path, mirror.url, program, **hub_client.variables)
 
 
 @pytest.mark.heavy
