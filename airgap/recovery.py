@@ -74,7 +74,8 @@ def make(files: Files, percent: int) -> None:
     sizes = [path.stat().st_size for path in paths]
     # No file larger than the volumes, which were cut to what a medium takes; a tenth is overhead.
     number = min(_MOST_FILES, count, 1 + sum(sizes) * percent // (max(sizes) * 90))
-    with scratch(folder, files.name) as private:
+    elsewhere = "copy the bundle's folder to where it can be written, and run this there"
+    with scratch(folder, files.name, elsewhere) as private:
         options = ["create", "-q", "-q", f"-B{folder}", f"-b{blocks}", f"-c{count}"]
         output = ["-u", f"-n{number}", f"-a{private / files.name}{SUFFIX}", "--"]
         most = 2 * sum(sizes) + _LARGE
@@ -114,12 +115,23 @@ def program() -> Path:
 
 
 @contextmanager
-def scratch(folder: Path, name: str) -> Iterator[Path]:
-    """A private folder inside `folder` that is gone at the end. Raises AirgapError."""
+def scratch(folder: Path, name: str, elsewhere: str) -> Iterator[Path]:
+    """A private folder inside `folder` that is gone at the end.
+
+    Args:
+        folder: on the file system that the work's result will lie on.
+        name: of the bundle.
+        elsewhere: what a person does where nothing can be written there.
+
+    Raises:
+        AirgapError: nothing can be written there.
+    """
     try:
         private = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".tmp", dir=folder)).resolve()
     except OSError as error:
-        raise AirgapError(f"cannot write in '{folder}': {error.strerror}") from error
+        raise AirgapError(
+            f"cannot write in '{folder}': {error.strerror}", hint=elsewhere
+        ) from error
     try:
         yield private
     finally:

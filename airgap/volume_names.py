@@ -49,8 +49,14 @@ class Files:
         if not self.is_split:
             return self.folder / self.name
         if 1 not in self.volumes:
-            raise missing(self.name, [1], str(self.folder))
+            raise missing(self.name, self.gaps, str(self.folder))
         return self.volumes[1]
+
+    @property
+    def gaps(self) -> list[int]:
+        """Numbers of the volumes that are missing before the last one that is there."""
+        last = max(self.volumes, default=0)
+        return [number for number in range(1, last) if number not in self.volumes]
 
     @property
     def alone(self) -> Files:
@@ -69,10 +75,9 @@ class Files:
         """
         if not self.is_split:
             return (self.folder / self.name,)
-        last = max(self.volumes)
-        if gaps := [number for number in range(1, last + 1) if number not in self.volumes]:
-            raise missing(self.name, gaps, str(self.folder))
-        return tuple(self.volumes[number] for number in range(1, last + 1))
+        if self.gaps:
+            raise missing(self.name, self.gaps, str(self.folder))
+        return tuple(self.volumes[number] for number in sorted(self.volumes))
 
 
 def volume_name(name: str, number: int) -> str:

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from airgap import limits
+
+_FEW: Final = 3
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,7 @@ def guess(sizes: Sequence[int | None]) -> int:
     Args:
         sizes: bytes of each volume in order, None for one that is not there; the first is there.
     """
-    full = [size for size in sizes[:-1] if size is not None and size >= limits.HEAD_SLOT]
-    return Counter(full).most_common(1)[0][0] if full else sizes[0] or 0
+    return _most_common(sizes)[0]
 
 
 def fit(sizes: Sequence[int | None], end: int) -> Fit:
@@ -63,15 +65,21 @@ def fit(sizes: Sequence[int | None], end: int) -> Fit:
     return min(found, key=lambda one: len(one.missing) + len(one.wrong))
 
 
+def _most_common(sizes: Sequence[int | None]) -> list[int]:
+    """A few sizes that volumes have, the last left out: with three, one cut short is a draw."""
+    full = [size for size in sizes[:-1] if size is not None and size >= limits.HEAD_SLOT]
+    return [size for size, _count in Counter(full).most_common(_FEW)] or [sizes[0] or 0]
+
+
 def _candidates(sizes: Sequence[int | None], end: int) -> Iterator[int]:
     """What most have; the first's, where leftovers are most; what a last one that is sound leaves.
 
     The last is never larger than the others: where it looks so, the others are cut short.
     """
-    most, last, others = guess(sizes), sizes[-1] or 0, len(sizes) - 1
-    yield most
+    most, last, others = _most_common(sizes), sizes[-1] or 0, len(sizes) - 1
+    yield from most
     yield sizes[0] or 0
-    if last > most and end - last >= others * last and (end - last) % others == 0:
+    if last > most[0] and end - last >= others * last and (end - last) % others == 0:
         yield (end - last) // others
 
 

@@ -144,13 +144,18 @@ class VolumeSet:
             file.read_into(at, view[:count])
             view, offset = view[count:], offset + count
 
+    def fit(self, end: int) -> volume_sizes.Fit:
+        """How far these are the volumes of a bundle of `end` bytes; from now on they lie so."""
+        fit = volume_sizes.fit(self._sizes, end)
+        self._lay_out(fit.each)
+        return fit
+
     def expect_end(self, offset: int) -> None:
         """Raise DamagedError where volumes are missing or too many, or have another size.
 
         Now that the bundle's own table tells where it ends, the volumes can be judged.
         """
-        fit = volume_sizes.fit(self._sizes, offset)
-        self._lay_out(fit.each)
+        fit = self.fit(offset)
         defects = [self._wrong_size(one) for one in fit.wrong[: limits.NAMED]]
         if fit.missing:
             defects.append(self._lacks(fit.missing))

@@ -203,6 +203,16 @@ def test_a_volume_of_another_size_is_named(tmp_path, large_bundle, refuses, numb
     refuses(tmp_path, "volumes.size", f".00{number}' has {size + change} bytes, expected {size}")
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_of_two_full_volumes_that_is_cut_short(tmp_path, large_bundle, refuses, number):
+    """Which of the two has the right size, only the bundle's end tells."""
+    paths = lay(tmp_path, cut(large_bundle, 3_000_000))
+    assert len(paths) == 3
+    os.truncate(paths[number - 1], 2_900_000)
+    error = refuses(tmp_path, "volumes.size", f"{number}' has 2900000 bytes, expected 3000000")
+    assert error.hint.startswith(f"copy '{NAME}.00{number}' again")
+
+
 def test_a_last_volume_that_is_cut_short(tmp_path, large_bundle, refuses):
     paths = lay(tmp_path, cut(large_bundle, 3_000_000))
     size = paths[-1].stat().st_size
