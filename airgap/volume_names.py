@@ -21,6 +21,9 @@ WHOLE: Final = ".tar.zst"
 ABSENT: Final = "check the path, and that the medium is mounted: findmnt"
 """What to do about a file that is not there; most lie on a stick."""
 
+UNWRITABLE: Final = "copy the bundle's folder to where it can be written, and run this there"
+"""What to do about a medium that is write-protected."""
+
 _VOLUME: Final = re.compile(r"(?P<name>.+\.tar\.zst)\.(?P<number>[0-9]{3})", re.DOTALL)
 
 

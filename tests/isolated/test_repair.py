@@ -470,6 +470,28 @@ def test_the_amount_is_found_again(bundle, tmp_path, percent):
     assert recovery.percent_beside(volume_names.locate(folder)) == percent
 
 
+@pytest.mark.parametrize(
+    ("size", "each", "percent"),
+    [
+        (100_000, 100_000, 30),
+        (5_000_000, 5_000_000, 5),
+        (5_000_000, 300_000, 100),
+        (34_000_000, 34_000_000, 1),
+        (34_000_000, 2_000_000, 30),
+    ],
+)
+def test_the_size_of_recovery_data_is_known_before(*, tmp_path, size, each, percent):
+    """Its packets are half of it where there is little of it."""
+    data = os.urandom(size)
+    pieces = [data[at : at + each] for at in range(0, size, each)]
+    for number, piece in enumerate(pieces, start=1):
+        (tmp_path / f"x.tar.zst.{number:03}").write_bytes(piece)
+    recovery.make(volume_names.locate(tmp_path), percent)
+    made = sum(path.stat().st_size for path in tmp_path.glob("*.par2"))
+    said = recovery.size_at_most([len(piece) for piece in pieces], percent)
+    assert made <= said <= made * 1.1
+
+
 def test_no_recovery_data_over_several_folders(split, tmp_path):
     (tmp_path / "b").mkdir()
     volume = next(split.glob("*.003"))
