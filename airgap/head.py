@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
@@ -87,7 +88,10 @@ def locked(path: Path, also: Sequence[Path] = ()) -> Iterator[HeadSlot]:
     try:
         descriptor = os.open(files.first, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise AirgapError(f"cannot open '{files.first}' to sign it: {error.strerror}") from error
+        raise AirgapError(
+            f"cannot open '{files.first}' to sign it: {error.strerror}",
+            hint=volume_names.UNWRITABLE if error.errno in {errno.EROFS, errno.EACCES} else None,
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         with volumes.opened_files(files, descriptor) as source:

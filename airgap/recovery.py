@@ -10,8 +10,10 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 from typing import Final
@@ -20,7 +22,7 @@ from airgap import confined
 from airgap.errors import AirgapError, UsageError
 from airgap.files import sync_folder
 from airgap.limits import MIB
-from airgap.volume_names import Files
+from airgap.volume_names import UNWRITABLE, Files
 
 SUFFIX: Final = ".par2"
 
@@ -29,7 +31,59 @@ _LARGE: Final = 32 * MIB
 """From here on a bundle is cut into many blocks. A block that is hit anywhere is lost whole."""
 
 _MOST_FILES: Final = 31
+_PACKET_HEADER, _PACKET_OF_BLOCK, _PACKETS_OF_FILE, _PACKETS = 68, 20, 600, 400
+"""Bytes: before each recovery block; for each block; for each file and its name; for the rest."""
+
 _BLOCKS_IN: Final = re.compile(r"\.vol[0-9]+\+([0-9]+)\.par2$")
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much recovery data is made.
+
+    Attributes:
+        blocks: into how many the bundle is cut.
+        count: of recovery blocks.
+        files: over how many files they are spread, the index left out.
+    """
+
+    blocks: int
+    count: int
+    files: int
+
+    @classmethod
+    def of(cls, sizes: Sequence[int], percent: int) -> Amount:
+        """For files of these sizes in bytes: so much of them may be lost."""
+        total = sum(sizes)
+        blocks = _blocks_of(total)
+        count = blocks * percent // 100
+        # No file larger than the volumes, which were cut to what a medium takes; a tenth is
+        # overhead.
+        return cls(blocks, count, min(_MOST_FILES, count, 1 + total * percent // (max(sizes) * 90)))
+
+
+def size_at_most(sizes: Sequence[int], percent: int) -> int:
+    """Bytes that `make` will write, or a few more.
+
+    Beside the blocks there are packets that tell about every block and file. The program repeats
+    them in each file, once for each doubling of the blocks in it, so that some survive; of small
+    bundles they are half. Source: Parity Volume Set Specification 2.0; sizes as measured.
+
+    Args:
+        sizes: of the files that it is made of, in bytes.
+        percent: of them, 1 to 100.
+    """
+    amount = Amount.of(sizes, percent)
+    block = bisect_left(  # the smallest of which there are not too many: a file ends in its own
+        range(max(sizes)),
+        True,
+        lo=1,
+        key=lambda block: sum(-(-size // block) for size in sizes) <= amount.blocks,
+    )
+    packets = amount.blocks * _PACKET_OF_BLOCK + len(sizes) * _PACKETS_OF_FILE + _PACKETS
+    in_each = -(-amount.count // amount.files)
+    copies = 1 + amount.files * in_each.bit_length()
+    return amount.count * (block + _PACKET_HEADER) + copies * packets
 
 
 def files_beside(files: Files) -> list[Path]:
@@ -69,14 +123,11 @@ def make(files: Files, percent: int) -> None:
             "over several",
             hint="airgap carry BUNDLE FOLDER, with --also, brings it together",
         )
-    blocks = _blocks(files)
-    count = blocks * percent // 100
     sizes = [path.stat().st_size for path in paths]
-    # No file larger than the volumes, which were cut to what a medium takes; a tenth is overhead.
-    number = min(_MOST_FILES, count, 1 + sum(sizes) * percent // (max(sizes) * 90))
+    amount = Amount.of(sizes, percent)
     with scratch(folder, files.name) as private:
-        options = ["create", "-q", "-q", f"-B{folder}", f"-b{blocks}", f"-c{count}"]
-        output = ["-u", f"-n{number}", f"-a{private / files.name}{SUFFIX}", "--"]
+        options = ["create", "-q", "-q", f"-B{folder}", f"-b{amount.blocks}", f"-c{amount.count}"]
+        output = ["-u", f"-n{amount.files}", f"-a{private / files.name}{SUFFIX}", "--"]
         most = 2 * sum(sizes) + _LARGE
         code = confined.run(program(), [*options, *output, *map(str, paths)], private, folder, most)
         made = sorted(private.iterdir())
@@ -114,12 +165,23 @@ def program() -> Path:
 
 
 @contextmanager
-def scratch(folder: Path, name: str) -> Iterator[Path]:
-    """A private folder inside `folder` that is gone at the end. Raises AirgapError."""
+def scratch(folder: Path, name: str, elsewhere: str = UNWRITABLE) -> Iterator[Path]:
+    """A private folder inside `folder` that is gone at the end.
+
+    Args:
+        folder: on the file system that the work's result will lie on.
+        name: of the bundle.
+        elsewhere: what a person does where nothing can be written there.
+
+    Raises:
+        AirgapError: nothing can be written there.
+    """
     try:
         private = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".tmp", dir=folder)).resolve()
     except OSError as error:
-        raise AirgapError(f"cannot write in '{folder}': {error.strerror}") from error
+        raise AirgapError(
+            f"cannot write in '{folder}': {error.strerror}", hint=elsewhere
+        ) from error
     try:
         yield private
     finally:
@@ -128,7 +190,10 @@ def scratch(folder: Path, name: str) -> Iterator[Path]:
 
 def _blocks(files: Files) -> int:
     """Into how many blocks a bundle is cut: so chosen that each percent is a whole number."""
-    total = sum(path.stat().st_size for path in files.in_order())
+    return _blocks_of(sum(path.stat().st_size for path in files.in_order()))
+
+
+def _blocks_of(total: int) -> int:
     return _MANY_BLOCKS if total >= _LARGE else _FEW_BLOCKS
 
 

@@ -10,57 +10,22 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from airgap import confined, damage, pack, recovery, volume_names, volumes
-from airgap.archive import open_bundle, read_head
-from airgap.console import Advance, human_size, quietly
+from airgap import confined, pack, recovery, volume_names, volumes
+from airgap.archive import read_head
+from airgap.console import human_size
 from airgap.errors import AirgapError, DamagedError, UsageError
 from airgap.files import sync_folder
-from airgap.statement import Statement
+from airgap.survey import survey
 from airgap.volume_names import Files
 
 _CHUNK: Final = 1 << 20
 _SECTOR: Final = 4096
 _NOT_ENOUGH: Final = 2
 """The PAR2 program's exit code where more is damaged than it has recovery data for."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """Damaged bytes of one file: from `start` to `end`, that one included."""
-
-    file: str
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Survey:
-    """The damage of a bundle: none where `ranges` is empty; and the files to copy again."""
-
-    ranges: tuple[Range, ...]
-    again: tuple[str, ...]
-
-
-def survey(files: Files, advance: Advance = quietly) -> Survey:
-    """Find the damage of a bundle by its own statement, frame by frame.
-
-    Raises:
-        DamagedError: the damage is not in frames: a volume is missing or has another size, or
-            head, table or manifest are damaged.
-        AirgapError: the medium cannot be read.
-    """
-    with volumes.opened_files(files) as source:
-        envelope = read_head(source)
-        bundle = open_bundle(source, envelope, Statement.parse(envelope.statement))
-        damaged = bundle.damaged(advance)
-        again = damage.copy_again(source, bundle.table, bundle.offsets, damaged)
-        ranges = tuple(_ranges(source, bundle.offsets, damaged))
-        return Survey(ranges, tuple(again) or (files.name,))
 
 
 def rebuild(files: Files, scratch: Path, otherwise: str) -> Files:
@@ -103,30 +68,36 @@ def rebuild(files: Files, scratch: Path, otherwise: str) -> Files:
             hint=f"copy the .par2 files again; or {otherwise}",
         )
     rebuilt = _only_volumes(files, scratch)
-    if survey(rebuilt).ranges:
+    found = survey(rebuilt)
+    if found.again:
         raise DamagedError(
             f"what the recovery data makes of '{files.name}' is not what its statement says",
             rule="recovery.damaged",
             hint=f"the recovery data is another bundle's; {otherwise}",
         )
+    for name in found.extra:  # left over from another cut, and copied with the rest
+        (scratch / name).unlink()
+    rebuilt = volume_names.locate(scratch)
     _keep_signatures(files, rebuilt)
     return rebuilt
 
 
-def put_in_place(files: Files, rebuilt: Files) -> list[Path]:
-    """Replace, in the bundle's own folder, the files that were damaged or missing.
-
-    Each is replaced whole, the one with the head last; returns what was replaced.
-
-    Raises:
-        UsageError: the bundle is spread over several folders.
-    """
-    folder = rebuilt.folder.parent
+def check_in_one_folder(files: Files) -> None:
+    """Raise UsageError where a bundle is spread over several: it is not repaired in place."""
+    folder = files.folder.resolve()
     if any(path.parent.resolve() != folder for path in files.volumes.values()):
         raise UsageError(
             "a bundle that is spread over several folders is not repaired in place",
             hint="name a folder for the repaired one: --out FOLDER",
         )
+
+
+def put_in_place(rebuilt: Files) -> list[Path]:
+    """Replace, in the bundle's own folder, the files that were damaged or missing.
+
+    Each is replaced whole, the one with the head last; returns what was replaced.
+    """
+    folder = rebuilt.folder.parent
     replaced = []
     for path in reversed(rebuilt.in_order()):
         old = folder / path.name
@@ -148,25 +119,6 @@ def put_into(rebuilt: Files, folder: Path) -> Files:
     sync_folder(folder)
     sync_folder(folder.parent)
     return volume_names.locate(folder)
-
-
-def _ranges(
-    source: volumes.Bytes, offsets: Sequence[int], damaged: Sequence[int]
-) -> Iterator[Range]:
-    """Where damaged frames lie, in the files' own bytes; neighbours as one."""
-    spans: list[tuple[int, int]] = []
-    for frame in damaged:
-        start, end = offsets[frame], offsets[frame + 1]
-        if spans and spans[-1][1] == start:
-            spans[-1] = (spans[-1][0], end)
-        else:
-            spans.append((start, end))
-    whole = volumes.Volume(Path(source.name).name, 0, offsets[-1])
-    for volume in source.volumes or (whole,):
-        for start, end in spans:
-            first, last = max(start, volume.start), min(end, volume.end)
-            if first < last:
-                yield Range(volume.name, first - volume.start, last - volume.start - 1)
 
 
 def _keep_signatures(files: Files, rebuilt: Files) -> None:

@@ -21,6 +21,9 @@ WHOLE: Final = ".tar.zst"
 ABSENT: Final = "check the path, and that the medium is mounted: findmnt"
 """What to do about a file that is not there; most lie on a stick."""
 
+UNWRITABLE: Final = "copy the bundle's folder to where it can be written, and run this there"
+"""What to do about a medium that is write-protected."""
+
 _VOLUME: Final = re.compile(r"(?P<name>.+\.tar\.zst)\.(?P<number>[0-9]{3})", re.DOTALL)
 
 
@@ -49,8 +52,14 @@ class Files:
         if not self.is_split:
             return self.folder / self.name
         if 1 not in self.volumes:
-            raise missing(self.name, [1], str(self.folder))
+            raise missing(self.name, self.gaps, str(self.folder))
         return self.volumes[1]
+
+    @property
+    def gaps(self) -> list[int]:
+        """Numbers of the volumes that are missing before the last one that is there."""
+        last = max(self.volumes, default=0)
+        return [number for number in range(1, last) if number not in self.volumes]
 
     @property
     def alone(self) -> Files:
@@ -69,10 +78,9 @@ class Files:
         """
         if not self.is_split:
             return (self.folder / self.name,)
-        last = max(self.volumes)
-        if gaps := [number for number in range(1, last + 1) if number not in self.volumes]:
-            raise missing(self.name, gaps, str(self.folder))
-        return tuple(self.volumes[number] for number in range(1, last + 1))
+        if self.gaps:
+            raise missing(self.name, self.gaps, str(self.folder))
+        return tuple(self.volumes[number] for number in sorted(self.volumes))
 
 
 def volume_name(name: str, number: int) -> str:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from airgap import limits, volume_names
+from airgap import limits, volume_names, volume_sizes
 from airgap.errors import AirgapError, DamagedError
 
 
@@ -112,60 +111,112 @@ class OpenFile:
 class VolumeSet:
     """A bundle in volumes: the same bytes, cut into files of one size; the last may be smaller."""
 
-    def __init__(self, name: str, files: Sequence[OpenFile]) -> None:
-        """Put the volumes together. Raises DamagedError where their sizes cannot be of one set."""
+    def __init__(self, name: str, files: Sequence[OpenFile | None]) -> None:
+        """Put the volumes together, None for one that is missing; the first is there.
+
+        Raises DamagedError where the first has no room for the head.
+        """
         self.name = name
         self._files = files
-        sizes = [file.size or 0 for file in files]
-        self._each = _common_size(name, [(file.name, file.size or 0) for file in files])
-        self.size: int | None = sum(sizes)
-        self.volumes: Sequence[Volume] = tuple(
-            Volume(Path(file.name).name, index * self._each, index * self._each + size)
-            for index, (file, size) in enumerate(zip(files, sizes, strict=True))
-        )
+        self._sizes = [file.size or 0 if file else None for file in files]
+        self._lay_out(volume_sizes.guess(self._sizes))
+        self.size: int | None = sum(size or 0 for size in self._sizes)
+        if (first := self._sizes[0] or 0) < limits.HEAD_SLOT:
+            raise DamagedError(
+                f"'{self._path(1)}' has {first} bytes, and must hold the bundle's head of "
+                f"{limits.HEAD_SLOT}",
+                rule="volumes.size",
+                hint=f"copy '{self._path(1).name}' again: it is cut short",
+            )
 
     def read_into(self, offset: int, buffer: bytearray | memoryview) -> None:
         """Fill `buffer` with the bytes at `offset`, which may lie in several volumes."""
         view = memoryview(buffer)
         while view:
             index, at = divmod(offset, self._each)
-            if index >= len(self._files):
-                raise self._lacks(range(index + 1, index + 2))
+            file = self._files[index] if index < len(self._files) else None
+            if file is None:
+                raise self._lacks(self._gaps or [index + 1])
             count = min(len(view), self._each - at)
-            self._files[index].read_into(at, view[:count])
+            size = file.size or 0
+            if at + count > size and index + 1 < len(self._files):
+                raise self._wrong_size(volume_sizes.Wrong(index + 1, size, self._each))
+            file.read_into(at, view[:count])
             view, offset = view[count:], offset + count
 
-    def expect_end(self, offset: int) -> None:
-        """Raise DamagedError where volumes are missing or too many, or the last has another size.
+    def fit(self, end: int) -> volume_sizes.Fit:
+        """How far these are the volumes of a bundle of `end` bytes; from now on they lie so."""
+        fit = volume_sizes.fit(self._sizes, end)
+        self._lay_out(fit.each)
+        return fit
 
-        Now that the bundle's own table tells where it ends, the last volumes can be judged.
+    def expect_end(self, offset: int) -> None:
+        """Raise DamagedError where volumes are missing or too many, or have another size.
+
+        Now that the bundle's own table tells where it ends, the volumes can be judged.
         """
-        needed = -(-offset // self._each)
-        there = len(self._files)
-        if needed > there:
-            raise self._lacks(range(there + 1, needed + 1))
-        if needed < there:
-            extra = ", ".join(f"'{volume.name}'" for volume in self.volumes[needed:])
+        fit = self.fit(offset)
+        defects = [self._wrong_size(one) for one in fit.wrong[: limits.NAMED]]
+        if fit.missing:
+            defects.append(self._lacks(fit.missing))
+        if fit.extra:
+            defects.append(self._goes_on(fit))
+        if defects:
             raise DamagedError(
-                f"'{self.name}' ends in volume {needed}, and there are more: {extra}",
-                rule="volumes.extra",
-                hint=f"take {extra} away: another bundle's, or nobody's",
+                "; ".join(one.message for one in defects),
+                rule=defects[0].rule,
+                hint="; ".join(str(one.hint) for one in defects),
             )
-        last = self.volumes[-1]
-        if offset != last.end:
-            first = (
-                f", or '{self.volumes[0].name}', which tells how large it is" if there > 1 else ""
-            )
-            raise _wrong_size(last.name, last.end - last.start, offset - last.start, first)
 
     def read_to_end(self, offset: int) -> None:
         """Raise DamagedError where a volume has grown since, or the last goes on."""
         for file, volume in zip(self._files, self.volumes, strict=True):
-            file.read_to_end(min(volume.end, max(offset, volume.start)) - volume.start)
+            if file:
+                file.read_to_end(min(volume.end, max(offset, volume.start)) - volume.start)
 
-    def _lacks(self, numbers: range) -> DamagedError:
-        first = Path(self._files[0].name)
-        return volume_names.missing(first.name[:-4], numbers, str(first.parent))
+    def _lay_out(self, each: int) -> None:
+        """Say where in the bundle each volume lies, where all but the last have so many bytes."""
+        self._each = each
+        self.volumes: Sequence[Volume] = tuple(
+            Volume(self._path(1 + index).name, index * each, index * each + (size or 0))
+            for index, size in enumerate(self._sizes)
+        )
+
+    @property
+    def _gaps(self) -> list[int]:
+        return [number for number, size in enumerate(self._sizes, start=1) if size is None]
+
+    def _path(self, number: int) -> Path:
+        file = self._files[number - 1]
+        whole = Path(self.name)
+        return (
+            Path(file.name)
+            if file
+            else whole.with_name(volume_names.volume_name(whole.name, number))
+        )
+
+    def _wrong_size(self, one: volume_sizes.Wrong) -> DamagedError:
+        path = self._path(one.number)
+        first = self._path(1).name
+        by_the_end = one.number > 1 and one.expected < self._each  # the last: its table is in .001
+        other = f", or '{first}', which tells how large it is" if by_the_end else ""
+        return DamagedError(
+            f"'{path}' has {one.found} bytes, expected {one.expected}",
+            rule="volumes.size",
+            hint=f"copy '{path.name}' again{other}: it is cut short, or is another bundle's",
+        )
+
+    def _lacks(self, numbers: Sequence[int]) -> DamagedError:
+        whole = Path(self.name)
+        return volume_names.missing(whole.name, numbers, str(whole.parent))
+
+    def _goes_on(self, fit: volume_sizes.Fit) -> DamagedError:
+        extra = ", ".join(f"'{self._path(number).name}'" for number in fit.extra)
+        return DamagedError(
+            f"'{self.name}' ends in volume {fit.count}, and there are more: {extra}",
+            rule="volumes.extra",
+            hint=f"take {extra} away: another bundle's, or nobody's",
+        )
 
 
 class Pipe:
@@ -225,7 +276,8 @@ def opened(path: Path, also: Sequence[Path] = ()) -> Iterator[OpenFile | VolumeS
     Raises:
         AirgapError: it is not there, or cannot be read.
         UsageError: several bundles lie there.
-        DamagedError: volumes are missing, or are not of one set.
+        DamagedError: the first volume is missing, or too small; what else is wrong with the set is
+            told when the bundle's table is read.
     """
     with opened_files(volume_names.locate(path, also)) as source:
         yield source
@@ -237,15 +289,20 @@ def opened_files(
 ) -> Iterator[OpenFile | VolumeSet]:
     """The same for files that were located already; `first` is a descriptor of the first one."""
     with ExitStack() as stack:
-        start, *rest = files.in_order()
         # A link that a person named is theirs to name; one that lies among volumes is not.
         flags = os.O_NOFOLLOW if files.is_split else 0
         if first is None:
-            open_ = [stack.enter_context(_open_file(start, flags))]
+            start = stack.enter_context(_open_file(files.first, flags))
         else:
-            open_ = [OpenFile(str(start), first)]
-        open_ += [stack.enter_context(_open_file(place, flags)) for place in rest]
-        yield VolumeSet(str(files.folder / files.name), open_) if files.is_split else open_[0]
+            start = OpenFile(str(files.first), first)
+        if not files.is_split:
+            yield start
+            return
+        open_: list[OpenFile | None] = [start]
+        for number in range(2, max(files.volumes) + 1):
+            path = files.volumes.get(number)
+            open_.append(stack.enter_context(_open_file(path, flags)) if path else None)
+        yield VolumeSet(str(files.folder / files.name), open_)
 
 
 @contextmanager
@@ -273,40 +330,6 @@ def source(path: Path, also: Sequence[Path] = ()) -> Iterator[Bytes]:
         return
     with opened(path, also) as file:
         yield file
-
-
-def _common_size(name: str, sizes: Sequence[tuple[str, int]]) -> int:
-    """The size of every volume but the last, where all have it. Raises DamagedError."""
-    *full, (last, last_size) = sizes
-    if not full:
-        return last_size
-    each, _count = Counter(size for _name, size in full).most_common(1)[0]
-    for volume, size in full:
-        if size != each:
-            raise _wrong_size(volume, size, each)
-    if last_size > each:
-        raise DamagedError(
-            f"'{last}' has {last_size} bytes, and the volumes before it {each}: the last volume of "
-            "a set is never larger",
-            rule="volumes.size",
-            hint="copy both again: one is cut short, or is another bundle's",
-        )
-    if each < limits.HEAD_SLOT:
-        raise DamagedError(
-            f"the volumes of '{name}' have {each} bytes, and the first must hold the bundle's head "
-            f"of {limits.HEAD_SLOT}",
-            rule="volumes.size",
-            hint="copy the volumes again",
-        )
-    return each
-
-
-def _wrong_size(name: str, found: int, expected: int, other: str = "") -> DamagedError:
-    return DamagedError(
-        f"'{name}' has {found} bytes, expected {expected}",
-        rule="volumes.size",
-        hint=f"copy '{Path(name).name}' again{other}: it is cut short, or is another bundle's",
-    )
 
 
 def _ended(name: str, at: int) -> DamagedError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from airgap.console import human_size
@@ -42,8 +42,8 @@ class Changes:
         findings: verdicts of scan and dry-load, what was exempt, and where both `scan.json` are at
             hand each finding.
         signatures: key ids that claim to have signed, where both heads are at hand.
-        carry: bytes of the new files that the old one lacks, as a delta would hold them; None where
-            the two are profiles.
+        carry: bytes of the new files that the old one lacks, as a delta would hold them, with the
+            bundle's own papers; 0 where no file differs, None where the two are profiles.
     """
 
     old: str
@@ -89,7 +89,7 @@ def compare(old: Inventory, new: Inventory) -> Changes:
             f"{other.kind}, which says which bytes",
             hint="compare the profile's lock, the .lock.yaml beside it",
         )
-    return Changes(
+    found = Changes(
         old=old.title,
         new=new.title,
         facts=tuple(_between(old.facts, new.facts, common=old.kind != new.kind)),
@@ -97,8 +97,11 @@ def compare(old: Inventory, new: Inventory) -> Changes:
         files=tuple(_files(old, new)),
         findings=tuple(_found(old, new)),
         signatures=tuple(_claimed(old, new)),
-        carry=None if PROFILE in {old.kind, new.kind} else _to_carry(old, new),
+        carry=None if PROFILE in {old.kind, new.kind} else 0,
     )
+    if found.carry is None or not any(found.groups.values()):
+        return found
+    return replace(found, carry=_to_carry(old, new))
 
 
 def _between(
@@ -160,5 +163,8 @@ def _claimed(old: Inventory, new: Inventory) -> Iterator[Change]:
 
 
 def _to_carry(old: Inventory, new: Inventory) -> int:
+    there = {(file.path, file.sha256) for file in old.files}
+    if there.issuperset((file.path, file.sha256) for file in new.files):
+        return 0  # nobody builds a delta of it, which would have papers of its own
     left = delta.left_out(new.files, old.files)
     return sum(file.size for file in new.files if file.path not in left)

@@ -75,17 +75,10 @@ def deliver(
         DamagedError: the bundle is not what its own statement says.
         AirgapError: it cannot be written, or the medium does not give back what was written.
     """
-    pieces = shipment.pieces(each)
-    recut = shipment.is_new_cut(pieces)
-    if recut and recovery_percent is None:  # recovery data belongs to one cut
-        recovery_percent = recovery.percent_beside(shipment.files)
-    if recovery_percent is not None:
+    load = _load(shipment, each, recovery_percent)
+    pieces, carried = load.pieces, load.papers
+    if load.recovery_percent is not None:
         recovery.program()  # not found missing when everything is copied
-    carried = [
-        path
-        for path in shipment.papers
-        if recovery_percent is None or path.suffix != recovery.SUFFIX
-    ]
     target = folder / shipment.title
     with _private_folder(folder, shipment, renew=renew) as staging:
         wanted = {one.name for one in pieces} | {shipment.name_of(path) for path in carried}
@@ -96,10 +89,10 @@ def deliver(
                 _fill(staging / piece.name, shipment.bundle.source, piece, bar.advance)
         for path in carried:
             _copy(path, _place(staging, shipment.name_of(path)))
-        if recovery_percent is not None:
+        if load.recovery_percent is not None:
             console.say("making recovery data")
-            recovery.make(volume_names.locate(staging / pieces[0].name), recovery_percent)
-        if recut or recovery_percent is not None:
+            recovery.make(volume_names.locate(staging / pieces[0].name), load.recovery_percent)
+        if shipment.is_new_cut(pieces) or load.recovery_percent is not None:
             papers.write(staging / pieces[0].name, {}, {})
         _read_back(shipment, staging, pieces)
         staging.rename(target)
@@ -113,15 +106,42 @@ def deliver(
     )
 
 
-def needed(shipment: Shipment, folder: Path) -> int:
-    """Bytes that a copy would still have to write, by what lies there already."""
-    paths = [path.stat().st_size for path in shipment.papers]
+def needed(
+    shipment: Shipment, folder: Path, each: int | None, recovery_percent: int | None = None
+) -> int:
+    """Bytes that a copy would still have to write, by what lies there already.
+
+    Args: as those of `deliver`.
+    """
+    load = _load(shipment, each, recovery_percent)
+    sizes = [piece.end - piece.start for piece in load.pieces]
+    wanted = sum(sizes) + sum(path.stat().st_size for path in load.papers)
+    if load.recovery_percent is not None:
+        wanted += recovery.size_at_most(sizes, load.recovery_percent)
     there = 0
     for place in (folder / shipment.title, _staging(folder, shipment.title)):
         if place.is_dir():
             lying = (*place.iterdir(), *papers.bootstrap_files(place))
             there += sum(path.stat().st_size for path in lying)
-    return max(0, shipment.bundle.end + sum(paths) - there)
+    return max(0, wanted - there)
+
+
+@dataclass(frozen=True)
+class _Load:
+    """What is written: the bundle's pieces, papers, and recovery data where it is made anew."""
+
+    pieces: Sequence[Piece]
+    papers: Sequence[Path]
+    recovery_percent: int | None
+
+
+def _load(shipment: Shipment, each: int | None, recovery_percent: int | None) -> _Load:
+    pieces = shipment.pieces(each)
+    if recovery_percent is None and shipment.is_new_cut(pieces):  # recovery data is of one cut
+        recovery_percent = recovery.percent_beside(shipment.files)
+    made = recovery_percent is not None
+    carried = [path for path in shipment.papers if not (made and path.suffix == recovery.SUFFIX)]
+    return _Load(pieces, carried, recovery_percent)
 
 
 def _staging(folder: Path, title: str) -> Path:

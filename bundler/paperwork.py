@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO
 
-from airgap import frames, limits, papers, signature_files, tar, volume_names, volumes
+from airgap import frames, limits, papers, recovery, signature_files, tar, volume_names, volumes
 from airgap.archive import OpenBundle, open_bundle, read_head
 from airgap.bootstrap_text import FOLDER
 from airgap.console import console
@@ -54,11 +53,11 @@ def remake(bundle: Path, known: Iterable[PublicKey], names: Mapping[str, str]) -
         AirgapError: a paper cannot be written.
     """
     folder = volume_names.locate(bundle).first.parent
-    with volumes.opened(bundle) as source, TemporaryDirectory(dir=folder, prefix=".kit.") as spool:
+    with volumes.opened(bundle) as source, recovery.scratch(folder, "kit") as spool:
         envelope = read_head(source)
         opened = open_bundle(source, envelope, Statement.parse(envelope.statement))
-        copies = _read_copies(opened, Path(spool))
-        kit = _remade_kit(opened, Path(spool), folder)
+        copies = _read_copies(opened, spool)
+        kit = _remade_kit(opened, spool, folder)
     for name, content in copies.items():
         write_whole(folder / name, content)
     papers.write(bundle, names, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ from airgap.verbs import mounted as of_mounts
 from airgap.verbs import options, verdicts, verify
 
 if TYPE_CHECKING:
-    from airgap.repair import Range
+    from airgap.survey import Range, Survey
     from airgap.volume_names import Files
 
 
@@ -74,43 +74,36 @@ def repair(
     _conclude(files, found.ranges, replaced, root)
 
 
-@dataclass(frozen=True)
-class Found:
-    """What is wrong with a bundle, and what a person does where it cannot be mended."""
-
-    is_sound: bool
-    ranges: tuple[Range, ...] = ()
-    otherwise: str = ""
-
-
-def _damage(files: Files) -> Found:
-    """Look, and tell. Raises DamagedError for damage without recovery data."""
+def _damage(files: Files) -> Survey:
+    """Look, and tell. Raises DamagedError for what cannot be mended."""
     from airgap import recovery
-    from airgap import repair as repairing
     from airgap.errors import AirgapError, DamagedError
+    from airgap.survey import Survey, survey
 
     mendable = bool(recovery.files_beside(files))
     try:
         with console.progress("check", None) as bar:
-            survey = repairing.survey(files, bar.advance)
-    except AirgapError as error:  # not in frames: a volume is missing, the head is damaged, …
+            found = survey(files, bar.advance)
+    except AirgapError as error:  # the first volume is missing, or a file cannot be opened
         if not mendable:
             raise
         console.say(error.message)
-        return Found(is_sound=False, otherwise=error.hint or "copy the bundle again")
-    if not survey.ranges:
-        return Found(is_sound=True)
-    told = [f"{one.file}, bytes {one.start} to {one.end}" for one in survey.ranges]
-    otherwise = f"copy again: {', '.join(survey.again)}"
-    if not mendable:
+        otherwise = error.hint or "copy the bundle again"
+        return Survey((error.message,), (), (files.name,), (), "", otherwise)
+    told = "; ".join(found.told)
+    if found.extra and not found.again:
+        raise DamagedError(told, rule=found.rule, hint=found.otherwise)
+    if found.again and not mendable:
         raise DamagedError(
-            f"'{files.name}' is damaged, and there is no recovery data: {'; '.join(told)}",
-            rule="frame.digest",
-            hint=otherwise,
+            f"'{files.name}' is damaged, and there is no recovery data: {told}",
+            rule=found.rule,
+            hint=found.otherwise,
         )
-    for one in told:
+    for defect in found.defects:
+        console.say(defect)
+    for one in found.ranges:
         console.say(f"damaged: {one}")
-    return Found(is_sound=False, ranges=survey.ranges, otherwise=otherwise)
+    return found
 
 
 def _mended(files: Files, out: Path | None, otherwise: str) -> tuple[Files, list[Path]]:
@@ -118,13 +111,16 @@ def _mended(files: Files, out: Path | None, otherwise: str) -> tuple[Files, list
     from airgap import recovery, volume_names
     from airgap import repair as repairing
 
-    if out is not None:
+    if out is None:
+        repairing.check_in_one_folder(files)
+    else:
         out.mkdir(parents=True, exist_ok=True)
-    with recovery.scratch(out or files.folder, files.name) as scratch:
+    elsewhere = "--out FOLDER, where it can be written: the medium stays as it is"
+    with recovery.scratch(out or files.folder, files.name, elsewhere) as scratch:
         console.say("repairing in scratch space")
         rebuilt = repairing.rebuild(files, scratch, otherwise)
         if out is None:
-            replaced = repairing.put_in_place(files, rebuilt)
+            replaced = repairing.put_in_place(rebuilt)
             return volume_names.locate(files.folder / rebuilt.first.name), replaced
         title = files.name.removesuffix(volume_names.WHOLE)
         repaired = repairing.put_into(rebuilt, out / title)

@@ -51,7 +51,7 @@ def carry(
     medium = Medium.below(dest)
     with shipment.opened(bundle, also or ()) as opened:
         each = _largest_that_fits(opened, medium, each)
-        _check_space(opened, dest, medium, recovery)
+        _check_space(delivery.needed(opened, dest, each, recovery), dest, medium)
         done = delivery.deliver(opened, dest, each, renew=True, recovery_percent=recovery)
     os.sync()  # the file system's own books too: a stick is often pulled out without umount
     _report(done, medium)
@@ -72,14 +72,9 @@ def _largest_that_fits(shipment: Shipment, medium: Medium, each: int | None) -> 
     return volume_size.parse(str(most))
 
 
-def _check_space(
-    shipment: Shipment, dest: Path, medium: Medium, recovery_percent: int | None
-) -> None:
+def _check_space(needed: int, dest: Path, medium: Medium) -> None:
     from airgap.errors import AirgapError
-    from bundler import delivery
 
-    needed = delivery.needed(shipment, dest)
-    needed += shipment.bundle.end * (recovery_percent or 0) // 100
     if needed > medium.free:
         raise AirgapError(
             f"not enough space in '{dest}': the copy needs {human_size(needed)}, and "

@@ -54,7 +54,7 @@ def diff(
     caution = CAUTION if BUNDLE in {before.kind, after.kind} else None
     if caution:
         console.data(caution)
-    _show(changes)
+    _show(changes, has_papers=after.kind == BUNDLE)
     console.document("airgap/diff/v1", {"caution": caution, **changes.as_json()})
 
 
@@ -90,7 +90,7 @@ def _found(named: str) -> Path:
     return path if path.is_file() or is_folder else find_profile(named)
 
 
-def _show(changes: Changes) -> None:
+def _show(changes: Changes, *, has_papers: bool) -> None:
     console.data(f"{changes.old} -> {changes.new}")
     for title, group in changes.groups.items():
         if group:
@@ -99,8 +99,9 @@ def _show(changes: Changes) -> None:
                 console.data(f"  {line}")
     if not any(changes.groups.values()):
         console.data("no difference")
-    if changes.carry is not None:
-        console.data(f"to carry: {human_size(changes.carry)} that {changes.old} lacks")
+    if changes.carry:
+        papers = ", with its own papers" if has_papers else ""
+        console.data(f"to carry: {human_size(changes.carry)} that {changes.old} lacks{papers}")
 
 
 def _lines(group: Sequence[Change]) -> Iterator[str]:

@@ -441,6 +441,37 @@ def test_a_full_medium_is_told_before_anything_is_written(
     assert names(stick) == []
 
 
+@pytest.mark.parametrize("beside", [None, 40])
+@pytest.mark.parametrize("words", [(), ("--recovery", "20"), ("--split", "1MiB")])
+def test_what_is_said_to_be_needed_is_what_is_written(
+    *,
+    make: Callable[..., Built],
+    stick: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    beside: int | None,
+    words: tuple[str, ...],
+) -> None:
+    """Recovery data that is made anew is counted once, with all that its files hold."""
+    bundle = make(Shape(recovery_percent=beside)).path
+    medium_, asked, real = Medium.below(stick), [], delivery.needed
+
+    def noted(*all_: Any) -> int:
+        asked.append(real(*all_))
+        return asked[-1]
+
+    monkeypatch.setattr(delivery, "needed", noted)
+    monkeypatch.setattr(Medium, "below", lambda _folder: replace(medium_, free=0))
+    assert run("carry", bundle, stick, *words, capfd=capfd).code == 1
+    assert names(stick) == []
+    monkeypatch.setattr(Medium, "below", lambda _folder: replace(medium_, free=asked[0]))
+    said = run("carry", bundle, stick, *words, capfd=capfd)
+    assert said.code == 0, said.err
+    written = sum(path.stat().st_size for path in (stick / "n-1.0.0").iterdir())
+    assert written <= asked[0] + 2_000  # the papers are made anew, and name other files
+    assert asked[0] <= written * 1.03
+
+
 def test_a_medium_that_lies_is_found_out(
     whole: Path, stick: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

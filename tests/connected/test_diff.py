@@ -132,6 +132,24 @@ def test_a_second_finding_in_one_file_is_a_change(
 def test_the_same_twice(built: tuple[Built, Built]) -> None:
     found = changes(built[0].manifest, built[0].manifest)
     assert not any(found.groups.values())
+    assert found.carry == 0
+
+
+def test_nothing_is_to_be_carried_where_nothing_differs(built: Any, locks: Any, diff: Any) -> None:
+    """A delta's papers are its own: they are no reason to build one."""
+    bundle = built[0].path
+    code, out, _ = diff(bundle, bundle.parent)
+    assert code == 0
+    assert out.splitlines()[1:] == ["ward-1.1.0 -> ward-1.1.0", "no difference"]
+    assert json.loads(diff(bundle, bundle, "--json")[1])["carry"] == 0
+    assert compare(of_lock(locks[0]), read_inventory(bundle)).carry == 0
+
+
+def test_another_signature_is_nothing_to_carry(built: tuple[Built, Built]) -> None:
+    bundle = read_inventory(built[0].path)
+    found = compare(bundle, replace(bundle, signatures=()))
+    assert found.signatures
+    assert found.carry == 0
 
 
 def test_a_model_more_and_one_less(built: tuple[Built, Built]) -> None:
@@ -199,7 +217,7 @@ def test_what_a_person_reads(built: tuple[Built, Built], diff: Any) -> None:
     assert "  ~ sequence  1 -> 2" in lines
     assert f"  ~ o--m commit   0123456789ab… -> {LATER[:12]}…" in lines
     assert lines[-1].startswith("to carry: ")
-    assert lines[-1].endswith(" that ward-1.1.0 lacks")
+    assert lines[-1].endswith(" that ward-1.1.0 lacks, with its own papers")
 
 
 def test_what_a_program_reads(built: tuple[Built, Built], diff: Any, kit: Any) -> None:
@@ -217,6 +235,7 @@ def test_locks_and_profiles_need_no_caution(locks: Any, tmp_path: Path, diff: An
         (tmp_path / f"{number}.lock.yaml").write_bytes(lock.to_bytes())
     code, out, _ = diff(tmp_path / "0.lock.yaml", tmp_path / "1.lock.yaml")
     assert (code, out.splitlines()[0]) == (0, "ward-1.1.0 -> ward-1.2.0")
+    assert out.splitlines()[-1].endswith(" that ward-1.1.0 lacks")  # a lock has no papers
     code, out, _ = diff("demo", "demo")
     assert (code, out) == (0, "demo -> demo\nno difference\n")
 

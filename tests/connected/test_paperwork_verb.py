@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +170,24 @@ def test_a_damaged_bundle_gets_no_papers(signed: Callable[[str], Path], tmp_path
 
 
 @pytest.mark.heavy
+def test_a_write_protected_medium_is_told_by_its_folder(
+    signed: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by a temporary name that nobody knows."""
+    bundle = signed("a")
+    before = contents(bundle.parent)
+
+    def read_only(**_how: Any) -> str:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), ".kit.1234")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", read_only)
+    with pytest.raises(AirgapError) as caught:
+        remake(bundle, (), {})
+    assert caught.value.message == f"cannot write in '{bundle.parent}': Read-only file system"
+    assert str(caught.value.hint).startswith("copy the bundle's folder to where it can be written")
+    assert contents(bundle.parent) == before
+
+
 def test_the_command(demo_site: Any, place: Any) -> None:
     folder = place.folder / "copy"
     shutil.copytree(demo_site.bundle.parent, folder)

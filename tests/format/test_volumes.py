@@ -141,14 +141,55 @@ def test_all_that_is_missing_is_named_at_once(tmp_path, large_bundle, refuses):
     assert f"'{paths[-1].name}'" in error.message
 
 
-def test_a_volume_too_many(tmp_path, large_bundle, refuses):
-    size = 3_000_000
+@pytest.mark.parametrize("true", [1, 2, 3, 5])
+@pytest.mark.parametrize("stale", ["as large", "smaller", "larger", "three of another cut"])
+def test_what_is_left_over_from_another_cut_is_named(
+    *, tmp_path, large_bundle, judge, refuses, true, stale
+):
+    """The last true volume is shorter than the others, and no longer the last of the folder."""
+    size = len(large_bundle) // true + 1000
     pieces = cut(large_bundle, size)
-    full = [*pieces[:-1], pieces[-1].ljust(size, b"x"), b"x"]
-    lay(tmp_path / "a", full)
-    refuses(tmp_path / "a", "volumes.extra", f"ends in volume 3, and there are more: '{NAME}.004'")
-    lay(tmp_path / "b", full[:-1])
-    refuses(tmp_path / "b", "volumes.size", f"'{NAME}.003' has {size} bytes, expected")
+    assert len(pieces) == true
+    sizes = {"as large": [size], "smaller": [99], "larger": [size + 1]}
+    left = [bytes(one) for one in sizes.get(stale, [1_000_000, 1_000_000, 1_000_000])]
+    paths = lay(tmp_path, [*pieces, *left])
+    extra = ", ".join(f"'{path.name}'" for path in paths[true:])
+    error = refuses(
+        tmp_path, "volumes.extra", f"ends in volume {true}, and there are more: {extra}"
+    )
+    assert error.hint.startswith(f"take {extra} away")
+    for path in paths[true:]:
+        path.unlink()
+    assert judge(tmp_path)
+
+
+def test_what_is_left_over_beyond_a_gap_is_named(tmp_path, large_bundle, refuses):
+    """Nothing is missing: the bundle ends before the gap."""
+    paths = lay(tmp_path, [*cut(large_bundle, 3_000_000), b"x", bytes(3_000_000)])
+    paths[3].unlink()
+    refuses(tmp_path, "volumes.extra", f"ends in volume 3, and there are more: '{NAME}.005'")
+
+
+def test_everything_that_is_wrong_with_a_set_is_named_at_once(tmp_path, large_bundle, refuses):
+    size = 2_000_000
+    paths = lay(tmp_path, [*cut(large_bundle, size), b"x"])
+    assert len(paths) == 6
+    os.truncate(paths[1], 5)
+    paths[2].unlink()
+    error = refuses(tmp_path, "volumes.size", f"{NAME}.002' has 5 bytes, expected {size}; missing")
+    assert f"'{NAME}.003'; '{tmp_path / NAME}' ends in volume 5" in error.message
+    assert f"copy '{NAME}.002' again" in error.hint
+    assert f"copy '{NAME}.003' there" in error.hint
+    assert f"take '{NAME}.006' away" in error.hint
+
+
+def test_a_table_that_lies_in_a_volume_that_is_cut_short(tmp_path, recipe_of, alice, refuses):
+    """It cannot be read, so the other volumes tell the size."""
+    data = recipe_of({"samples/noise.bin": os.urandom(2 * HEAD_SLOT)}).build(alice)
+    paths = lay(tmp_path, cut(data, HEAD_SLOT))
+    assert len(paths) > 2
+    os.truncate(paths[1], 7)
+    refuses(tmp_path, "volumes.size", f"{NAME}.002' has 7 bytes, expected {HEAD_SLOT}")
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -162,6 +203,16 @@ def test_a_volume_of_another_size_is_named(tmp_path, large_bundle, refuses, numb
     refuses(tmp_path, "volumes.size", f".00{number}' has {size + change} bytes, expected {size}")
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_of_two_full_volumes_that_is_cut_short(tmp_path, large_bundle, refuses, number):
+    """Which of the two has the right size, only the bundle's end tells."""
+    paths = lay(tmp_path, cut(large_bundle, 3_000_000))
+    assert len(paths) == 3
+    os.truncate(paths[number - 1], 2_900_000)
+    error = refuses(tmp_path, "volumes.size", f"{number}' has 2900000 bytes, expected 3000000")
+    assert error.hint.startswith(f"copy '{NAME}.00{number}' again")
+
+
 def test_a_last_volume_that_is_cut_short(tmp_path, large_bundle, refuses):
     paths = lay(tmp_path, cut(large_bundle, 3_000_000))
     size = paths[-1].stat().st_size
@@ -170,15 +221,20 @@ def test_a_last_volume_that_is_cut_short(tmp_path, large_bundle, refuses):
     assert error.hint.startswith(f"copy '{NAME}.003' again")
 
 
-def test_volumes_too_small_for_the_head(tmp_path, bundle, refuses):
-    lay(tmp_path, cut(bundle, 60_000))
-    refuses(tmp_path, "volumes.size", "must hold the bundle's head of 65536")
+def test_a_first_volume_too_small_for_the_head(tmp_path, bundle, large_bundle, refuses):
+    lay(tmp_path / "a", cut(bundle, 60_000))
+    error = refuses(tmp_path / "a", "volumes.size", "must hold the bundle's head of 65536")
+    assert error.hint.startswith(f"copy '{NAME}.001' again")
+    paths = lay(tmp_path / "b", cut(large_bundle, 3_000_000))
+    os.truncate(paths[0], 0)
+    refuses(tmp_path / "b", "volumes.size", f"{NAME}.001' has 0 bytes")
 
 
-def test_two_volumes_of_which_either_may_be_wrong(tmp_path, large_bundle, refuses):
+def test_the_first_of_two_is_cut_short(tmp_path, large_bundle, refuses):
+    """The last is never larger than the first, so it is the first that is wrong."""
     paths = lay(tmp_path, cut(large_bundle, 5_000_000))
     os.truncate(paths[0], 100_000)
-    refuses(tmp_path, "volumes.size", "the last volume of a set is never larger")
+    refuses(tmp_path, "volumes.size", f"{NAME}.001' has 100000 bytes, expected 5000000")
 
 
 def test_swapped_volumes_are_told_apart_from_damaged_ones(tmp_path, noise, refuses):
@@ -378,6 +434,9 @@ def test_cut_drop_swap_damage(tmp_path_factory, large_bundle, judge, data):
             other.write_bytes(piece)
         case "double":
             (folder / f"{NAME}.{len(paths) + 1:03}").write_bytes(piece)
+            surplus = f"'{NAME}.{len(paths) + 1:03}'"
+            with pytest.raises(DamagedError, match=f"there are more: {surplus}$"):
+                judge(folder)
     with pytest.raises((RefusedError, AirgapError)):
         judge(folder)
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from airgap import confined, recovery, repair, volume_names
+from airgap import archive, confined, limits, recovery, repair, survey, volume_names
+from airgap.envelope import Envelope
 from airgap.errors import AirgapError, UsageError
+from airgap.statement import Statement
 
 SIZE = 2_000_000
+MODEL = "hf/hub/models--org--name/snapshots/0d3d19a32d3338f10357c0889762bd8d64bbdeba/model.bin"
 
 
 @pytest.fixture
@@ -47,28 +52,61 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def swap(volumes):
+    aside = volumes[0].with_name("x")
+    volumes[0].rename(aside)
+    volumes[1].rename(volumes[0])
+    aside.rename(volumes[1])
+
+
+def damage_statement(volumes):
+    """Canonical, and of no kind that we know."""
+    head = Envelope.from_head(volumes[0].read_bytes()[: limits.HEAD_SLOT])
+    other = head.statement.replace(b'"frames":', b'"framez":')
+    with volumes[0].open("r+b") as stream:
+        stream.write(Envelope(other, head.signatures).to_head())
+
+
+def damage_manifest(volumes):
+    head = Envelope.from_head(volumes[0].read_bytes()[: limits.HEAD_SLOT])
+    flip(volumes[0], archive.frames_start(Statement.parse(head.statement)) + 20)
+
+
+def several(*damages):
+    return lambda volumes: [one(volumes) for one in damages]
+
+
+def flipped(number, at):
+    return lambda volumes: flip(volumes[number - 1], at)
+
+
+def short(number, size):
+    return lambda volumes: os.truncate(volumes[number - 1], size)
+
+
+def gone(*numbers):
+    return lambda volumes: [volumes[number - 1].unlink() for number in numbers]
+
+
+DAMAGES = {
+    "a flipped bit": flipped(2, 1_000_000),
+    "a damaged head": flipped(1, 100),
+    "no bundle's head": flipped(1, 1),
+    "a damaged statement": damage_statement,
+    "a damaged table": flipped(1, 65_600),
+    "a damaged manifest": damage_manifest,
+    "a volume cut short": short(1, 1_500_000),
+    "the last volume gone": gone(3),
+    "a volume gone": gone(2),
+    "one gone, one cut short": several(gone(2), short(3, 1000)),
+    "a damaged head, one gone": several(flipped(1, 100), gone(2)),
+    "the first and another gone": gone(1, 2),
+    "swapped volumes": swap,
+}
+
+
 def damage(split, how):
-    volumes = sorted(split.glob("*.00?"))
-    match how:
-        case "a flipped bit":
-            flip(volumes[1], 1_000_000)
-        case "a damaged head":
-            flip(volumes[0], 100)
-        case "a damaged table":
-            flip(volumes[0], 65_600)
-        case "a volume cut short":
-            os.truncate(volumes[0], 1_500_000)
-        case "the last volume gone":
-            volumes[2].unlink()
-        case "a volume gone":
-            volumes[1].unlink()
-        case "swapped volumes":
-            volumes[0].rename(split / "x")
-            volumes[1].rename(volumes[0])
-            (split / "x").rename(volumes[1])
-        case "no index":
-            flip(volumes[1], 1_000_000)
-            next(split.glob("*.tar.zst.par2")).unlink()
+    DAMAGES[how](sorted(split.glob("*.00?")))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +133,8 @@ def test_damage_is_mended_in_place(host, split, how):
 
 
 def test_the_index_is_not_needed(host, split):
-    damage(split, "no index")
+    damage(split, "a flipped bit")
+    next(split.glob("*.tar.zst.par2")).unlink()
     said = host.airgap("repair", split)
     assert said.code == 0, said.err
 
@@ -144,6 +183,131 @@ def test_without_recovery_data_it_says_what_to_copy_again(host, split, snapshot)
     assert "there is no recovery data: bundle.tar.zst.001, bytes " in said.err
     assert "next: copy again: bundle.tar.zst.001, bundle.tar.zst.002" in said.err
     assert snapshot(split) == before
+
+
+@pytest.mark.parametrize(
+    ("how", "rule", "said", "again"),
+    [
+        ("a damaged head", "head.form", "is damaged or forged", ["001"]),
+        ("no bundle's head", "head.magic", "is no airgap bundle", ["001"]),
+        ("a damaged statement", "statement.form", "is no statement about a bundle", ["001"]),
+        ("a damaged table", "archive.digest", "the table of frames", ["001"]),
+        ("a damaged manifest", "archive.digest", "frame 0, which holds the manifest", ["001"]),
+        ("a volume cut short", "volumes.size", "001' has 1500000 bytes", ["001"]),
+        ("a volume gone", "volumes.missing", "'bundle.tar.zst.002'", ["002"]),
+        ("the last volume gone", "volumes.missing", "'bundle.tar.zst.003'", ["003"]),
+        ("one gone, one cut short", "volumes.size", "missing in", ["002", "003"]),
+        ("a damaged head, one gone", "head.form", "'bundle.tar.zst.002'", ["001", "002"]),
+        ("the first and another gone", "volumes.missing", "'bundle.tar.zst.002'", ["001", "002"]),
+    ],
+)
+def test_without_recovery_data_every_volume_to_copy_again_is_named(
+    *, host, split, snapshot, how, rule, said, again
+):
+    for path in split.glob("*.par2"):
+        path.unlink()
+    damage(split, how)
+    before = snapshot(split)
+    done = host.airgap("repair", split, "--json")
+    assert done.code == 3
+    assert done.document["rule"] == rule
+    assert said in done.err
+    advice = done.document["hint"]
+    named = {number for number in ("001", "002", "003") if f"tar.zst.{number}" in advice}
+    assert named == set(again), advice
+    assert snapshot(split) == before
+
+
+def test_a_damaged_volume_beside_a_missing_one_is_named(host, write, tmp_path):
+    """The frames around the gap say nothing against the volumes that are there."""
+    folder = tmp_path / "six"
+    folder.mkdir()
+    data = write("six", contents={MODEL: os.urandom(40_000_000)}).read_bytes()
+    for number, at in enumerate(range(0, len(data), 7_000_000), start=1):
+        (folder / f"six.tar.zst.{number:03}").write_bytes(data[at : at + 7_000_000])
+    paths = sorted(folder.iterdir())
+    assert len(paths) == 6
+    paths[1].unlink()
+    flip(paths[4], 3_500_000)
+    os.truncate(paths[5], 1000)
+    said = host.airgap("repair", folder)
+    assert said.code == 3
+    assert "next: copy again: six.tar.zst.002, six.tar.zst.005, six.tar.zst.006\n" in said.err
+    assert "six.tar.zst.005, bytes " in said.err
+
+
+@pytest.mark.parametrize(
+    "how", ["a flipped bit", "a damaged table", "a volume gone", "a volume cut short"]
+)
+def test_what_is_left_over_from_another_cut_does_not_hinder(host, split, tmp_path, how):
+    """It is not copied along; where it lies it stays, and is named until someone takes it away."""
+    before = contents(split)
+    stale = split / "bundle.tar.zst.004"
+    stale.write_bytes(bytes(SIZE))
+    damage(split, how)
+    said = host.airgap("repair", split, "--out", tmp_path / "mended")
+    assert said.code == 0, said.err
+    made = {path.name for path in (tmp_path / "mended" / "bundle").iterdir()}
+    assert made == {f"bundle.tar.zst.00{number}" for number in (1, 2, 3)}
+    said = host.airgap("repair", split)
+    assert said.code == 3
+    assert "ends in volume 3, and there are more: 'bundle.tar.zst.004'" in said.err
+    assert "next: take 'bundle.tar.zst.004' away" in said.err
+    assert ".tmp" not in said.err
+    assert contents(split) == {**before, stale.name: bytes(SIZE)}
+    stale.unlink()
+    assert host.airgap("verify", split).code == 0
+
+
+def test_a_sound_bundle_with_a_volume_too_many_is_not_called_damaged(host, split, snapshot):
+    (split / "bundle.tar.zst.004").write_bytes(bytes(SIZE))
+    before = snapshot(split)
+    said = host.airgap("repair", split, "--json")
+    assert said.code == 3
+    assert said.document["rule"] == "volumes.extra"
+    assert "damaged" not in said.err
+    assert "take bundle.tar.zst.004 away" in said.document["hint"]
+    assert snapshot(split) == before
+
+
+def test_a_set_over_two_folders_is_refused_before_the_work(host, split, tmp_path, monkeypatch):
+    damage(split, "a flipped bit")
+    (tmp_path / "b").mkdir()
+    (split / "bundle.tar.zst.003").rename(tmp_path / "b" / "bundle.tar.zst.003")
+    worked = []
+    monkeypatch.setattr(repair, "rebuild", lambda *all_: worked.append(all_))
+    said = host.airgap("repair", split, "--also", tmp_path / "b")
+    assert said.code == 2
+    assert "spread over several folders is not repaired in place" in said.err
+    assert "next: name a folder for the repaired one: --out FOLDER" in said.err
+    assert worked == []
+
+
+def test_a_set_over_two_folders_is_repaired_into_a_third(host, split, tmp_path):
+    damage(split, "a flipped bit")
+    (tmp_path / "b").mkdir()
+    (split / "bundle.tar.zst.003").rename(tmp_path / "b" / "bundle.tar.zst.003")
+    said = host.airgap("repair", split, "--also", tmp_path / "b", "--out", tmp_path / "c")
+    assert said.code == 0, said.err
+
+
+def test_a_medium_that_cannot_be_written_is_told_with_the_way_round(
+    host, split, tmp_path, monkeypatch
+):
+    real = tempfile.mkdtemp
+
+    def read_only(**how):
+        if Path(how["dir"]).resolve() == split.resolve():
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(**how)
+
+    damage(split, "a flipped bit")
+    monkeypatch.setattr(recovery.tempfile, "mkdtemp", read_only)
+    said = host.airgap("repair", split)
+    assert said.code == 1
+    assert f"cannot write in '{split}': Read-only file system" in said.err
+    assert "next: --out FOLDER, where it can be written" in said.err
+    assert host.airgap("repair", split, "--out", tmp_path / "mended").code == 0
 
 
 def test_too_much_damage_is_refused_and_nothing_changes(host, split, snapshot):
@@ -306,6 +470,28 @@ def test_the_amount_is_found_again(bundle, tmp_path, percent):
     assert recovery.percent_beside(volume_names.locate(folder)) == percent
 
 
+@pytest.mark.parametrize(
+    ("size", "each", "percent"),
+    [
+        (100_000, 100_000, 30),
+        (5_000_000, 5_000_000, 5),
+        (5_000_000, 300_000, 100),
+        (34_000_000, 34_000_000, 1),
+        (34_000_000, 2_000_000, 30),
+    ],
+)
+def test_the_size_of_recovery_data_is_known_before(*, tmp_path, size, each, percent):
+    """Its packets are half of it where there is little of it."""
+    data = os.urandom(size)
+    pieces = [data[at : at + each] for at in range(0, size, each)]
+    for number, piece in enumerate(pieces, start=1):
+        (tmp_path / f"x.tar.zst.{number:03}").write_bytes(piece)
+    recovery.make(volume_names.locate(tmp_path), percent)
+    made = sum(path.stat().st_size for path in tmp_path.glob("*.par2"))
+    said = recovery.size_at_most([len(piece) for piece in pieces], percent)
+    assert made <= said <= made * 1.1
+
+
 def test_no_recovery_data_over_several_folders(split, tmp_path):
     (tmp_path / "b").mkdir()
     volume = next(split.glob("*.003"))
@@ -410,6 +596,6 @@ def test_without_a_program_it_says_what_to_install(split, monkeypatch):
 
 def test_damage_is_told_in_each_files_own_bytes(split):
     damage(split, "a flipped bit")
-    ranges = repair.survey(volume_names.locate(split)).ranges
+    ranges = survey.survey(volume_names.locate(split)).ranges
     assert [one.file[-3:] for one in ranges] == ["001", "002", "003"]  # one frame, in all three
     assert [(one.start, one.end) for one in ranges[1:2]] == [(0, SIZE - 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -388,3 +389,22 @@ def test_a_link_to_a_bundle_is_not_signed(host, bundle, carol, tmp_path):
     assert said.err.startswith(f"error: cannot open '{link}' to sign it: ")
     assert bundle.read_bytes() == before
     assert os.path.islink(link)  # noqa: PTH114 - it is a path
+
+
+def test_a_bundle_on_a_write_protected_medium_is_copied_first(host, bundle, carol, monkeypatch):
+    real = os.open
+
+    def read_only(path, flags, *rest, **how):
+        if path == bundle and flags & os.O_RDWR:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, flags, *rest, **how)
+
+    before = bundle.read_bytes()
+    monkeypatch.setattr(os, "open", read_only)
+    said = host.airgap("sign", bundle, "--key", carol)
+    assert said.code == 1
+    assert said.err.splitlines() == [
+        f"error: cannot open '{bundle}' to sign it: Read-only file system",
+        "  next: copy the bundle's folder to where it can be written, and run this there",
+    ]
+    assert bundle.read_bytes() == before
