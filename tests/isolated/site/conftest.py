@@ -42,7 +42,7 @@ class Line:
         seen: method, path and Range of each request.
         sent: bytes of bodies that came back through it.
         spoil: told method, path and body of each answer; gives another body, or None to cut the
-            line in its middle. Headers stay as they are.
+            line in its middle, and before its head where there is no body. Headers stay.
         lied: headers that every answer to a manifest gets instead; None leaves one out.
         refuse: told method and path; a status to answer with instead of asking the store.
         drop: told method and body of each request; gives the body that the store gets.
@@ -105,8 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
         kept.append(("Content-Length", length))
         connection.close()
         if given is None:
-            self._answer(reply.status, kept, content[: len(content) // 2])
-            self.wfile.flush()
+            if content:
+                self._answer(reply.status, kept, content[: len(content) // 2])
+                self.wfile.flush()
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
         else:
