@@ -400,6 +400,20 @@ def test_nothing_is_overwritten_here(
     assert "is there already" in again.err
 
 
+@pytest.mark.parametrize("out", ["paper.txt", "paper.txt/inbox"])
+def test_a_file_where_the_folder_is_to_be(
+    host: Any, shipment: Path, s3_site: Any, tmp_path: Path, out: str
+) -> None:
+    paper = tmp_path / "paper.txt"
+    paper.write_text("a text of somebody's\n")
+    assert host.airgap("push", shipment, MODELS).code == 0
+    failed = host.airgap("pull", WARD, "--out", tmp_path / out)
+    assert failed.code == 1
+    assert f"cannot write in '{tmp_path / out}'" in failed.err
+    assert "next: a file lies where a folder is to be: name another" in failed.err
+    assert paper.read_text() == "a text of somebody's\n"
+
+
 def test_a_bucket_that_is_not_there_is_told_with_what_makes_it(
     host: Any, shipment: Path, large: Path, s3_site: Any, tmp_path: Path
 ) -> None:
