@@ -14,7 +14,8 @@ from runtime.site.registry import Registry
 
 PIECE: Final = 16 * MIB
 """Bytes of a blob that are sent at a time, and held in memory. A fault between two costs nothing.
-Within one, docker's distribution drops the upload: of that it has more than it has told."""
+Within one it costs the blob, where the registry is docker's: that drops what it has more of than
+it told."""
 
 LOSSES: Final = 3
 """How often a registry may lose what it had of a blob, before it is given up."""
@@ -120,10 +121,10 @@ class Blobs:
 
     def _given_up(self, blob: Blob, at: int) -> AirgapError:
         return AirgapError(
-            f"'{blob.name}': the line to the registry {self._registry.host} breaks, and each time "
-            f"it begins anew; at last {human_size(at)} of {human_size(blob.size)} were there",
-            hint="send it in volumes, each of which is kept: "
-            "airgap split BUNDLE --size 500MB --out FOLDER",
+            f"'{blob.name}': the registry {self._registry.host} broke off {LOSSES + 1} times, and "
+            f"lost what it had; at last {human_size(at)} of {human_size(blob.size)}",
+            hint="on a bad line send volumes: airgap split BUNDLE --size 500MB --out FOLDER; on a "
+            "good one ask who runs the registry",
         )
 
     def _closed(self, location: str, blob: Blob) -> None:
