@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 import stat
@@ -47,7 +48,13 @@ def refuse_ways_out(keep: Collection[int]) -> None:
 
 
 def close_all_but(keep: Collection[int]) -> None:
-    """Close every descriptor above the standard streams that is not to be kept."""
+    """Close every descriptor above the standard streams that is not to be kept.
+
+    What nobody holds any more is collected first, so that its owner closes it: one that is found
+    later closes by number, and that number may be another's by then. boto3 leaves such: the
+    connection over which a machine's role gave it credentials.
+    """
+    gc.collect()
     for number in open_descriptors() - STANDARD.keys() - set(keep):
         os.close(number)
 

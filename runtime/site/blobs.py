@@ -6,14 +6,19 @@ import time
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from airgap.console import Advance
+from airgap.console import Advance, human_size
 from airgap.errors import AirgapError
 from airgap.limits import MIB
 from airgap.transfer import PassingError, Patience
 from runtime.site.registry import Registry
 
 PIECE: Final = 16 * MIB
-"""Bytes of a blob that are sent at a time, and held in memory; a fault costs no more."""
+"""Bytes of a blob that are sent at a time, and held in memory. A fault between two costs nothing.
+Within one it costs the blob, where the registry is docker's: that drops what it has more of than
+it told."""
+
+LOSSES: Final = 3
+"""How often a registry may lose what it had of a blob, before it is given up."""
 
 _OK, _CREATED, _ACCEPTED, _NO_CONTENT, _UNKNOWN = 200, 201, 202, 204, 404
 
@@ -51,7 +56,7 @@ class Blobs:
             return said is None or said == str(size)
 
     def put(self, stream: IO[bytes], blob: Blob, advance: Advance) -> None:
-        """Store one, going on within it when the line breaks.
+        """Store one, going on within it when the line breaks, as far as the registry kept it.
 
         Args:
             stream: its bytes, seekable.
@@ -59,14 +64,18 @@ class Blobs:
             advance: told the bytes that are there.
 
         Raises:
-            AirgapError: the registry refuses, fails once too often, or has other bytes in the end.
+            AirgapError: the registry refuses, fails or loses what it had once too often, or has
+                other bytes in the end.
         """
-        location, at, failed = self._begun(blob), 0, 0
+        location, at, failed, lost = self._begun(blob), 0, 0, 0
         while at < blob.size:
             try:
                 if failed:
                     time.sleep(self._patience.before(failed))
                     location, reached = self._found_again(location, blob)
+                    lost += reached < at
+                    if lost > LOSSES:
+                        raise self._given_up(blob, at)
                 else:
                     reached = at
                 advance(reached - at)
@@ -109,6 +118,14 @@ class Blobs:
                 reached = int(last) + 1 if last.isdecimal() and last != "0" else 0
                 return self._location(response, _NO_CONTENT, blob), min(reached, blob.size)
         return self._begun(blob), 0
+
+    def _given_up(self, blob: Blob, at: int) -> AirgapError:
+        return AirgapError(
+            f"'{blob.name}': the registry {self._registry.host} broke off {LOSSES + 1} times, and "
+            f"lost what it had; at last {human_size(at)} of {human_size(blob.size)}",
+            hint="on a bad line send volumes: airgap split BUNDLE --size 500MB --out FOLDER; on a "
+            "good one ask who runs the registry",
+        )
 
     def _closed(self, location: str, blob: Blob) -> None:
         """Name the digest: the registry compares, and so do we with what it says it has."""

@@ -23,7 +23,8 @@ from runtime.site.holding import FILES, Item
 DIGEST: Final = "sha256"
 """The key of an object's metadata that holds the digest of its bytes."""
 
-_ABSENT: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket"})
+_ABSENT: Final = frozenset({"404", "NoSuchKey"})
+_NO_BUCKET: Final = "NoSuchBucket"
 _CHANGED: Final = 412
 
 
@@ -129,6 +130,8 @@ class Bucket:
         try:
             yield
         except exceptions.ClientError as error:
+            if error.response.get("Error", {}).get("Code") == _NO_BUCKET:
+                raise self._no_bucket() from error
             raise _refused(error.response, host, what) from error
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
             raise AirgapError(f"S3 at {host} wants credentials", hint=KEYS_HINT) from error
@@ -137,7 +140,11 @@ class Bucket:
                 f"S3 at {host} shows a certificate that is not trusted",
                 hint="give the site's authorities: --ca-bundle FILE, or AWS_CA_BUNDLE",
             ) from error
-        except (exceptions.HTTPClientError, exceptions.IncompleteReadError) as error:
+        except (
+            exceptions.ConnectionError,
+            exceptions.HTTPClientError,
+            exceptions.IncompleteReadError,
+        ) as error:
             raise PassingError(
                 f"S3 at {host} cannot be reached, or broke off: {type(error).__name__}",
                 hint="check S3_ENDPOINT and the network; run it again: it goes on where it stopped",
@@ -146,6 +153,13 @@ class Bucket:
             raise AirgapError(
                 f"S3 at {host} cannot be used: {type(error).__name__}", hint=KEYS_HINT
             ) from error
+
+    def _no_bucket(self) -> AirgapError:
+        there = ' --endpoint-url "$S3_ENDPOINT"' if self._store.endpoint else ""
+        return AirgapError(
+            f"S3 at {self._store.host} has no bucket '{self.name}'",
+            hint=f"check its name and S3_ENDPOINT; to make it: aws s3 mb s3://{self.name}{there}",
+        )
 
 
 class HeldInBucket:
@@ -175,7 +189,7 @@ class HeldInBucket:
 
 
 class _AbsentError(AirgapError):
-    """There is no such object or bucket."""
+    """There is no such object."""
 
 
 def digest_of(said: Mapping[str, Any]) -> str | None:

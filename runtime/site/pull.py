@@ -22,7 +22,7 @@ from typing import Final
 from airgap import limits, papers, volumes
 from airgap.console import Advance, console, human_size
 from airgap.digest import CHUNK
-from airgap.errors import AirgapError, RefusedError, UsageError
+from airgap.errors import AirgapError, RefusedError, UsageError, next_after
 from airgap.evidence import Decision
 from airgap.files import sync_folder
 from airgap.policy import TrustedKey
@@ -122,7 +122,9 @@ def _private_folder(out: Path, target: Path) -> Iterator[Path]:
         staging.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise AirgapError(f"cannot write in '{out}': {error.strerror}") from error
+        raise AirgapError(
+            f"cannot write in '{out}': {error.strerror}", hint=next_after(error)
+        ) from error
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():  # a folder that others write, too
             raise AirgapError(f"'{staging}' belongs to another user", hint="name another --out")
@@ -173,7 +175,9 @@ def _fetch(held: Held, item: Item, path: Path, advance: Advance, patience: Patie
     try:
         stream = FileIO(os.open(path, flags, 0o644), "r+")
     except OSError as error:
-        raise AirgapError(f"cannot write '{path}': {error.strerror}") from error
+        raise AirgapError(
+            f"cannot write '{path}': {error.strerror}", hint=next_after(error)
+        ) from error
     sink = Sink(
         stream,
         size=item.size,

@@ -53,7 +53,8 @@ def push(
     """Put bundles into the site's own object store or registry, for other hosts to pull.
 
     Each is read to its last byte first. What is there already is not sent again, and a push that
-    was cut off goes on where it stopped. Who may believe a bundle, each host decides that pulls it.
+    was cut off goes on where it stopped: in a bucket within a file, in a registry after the last
+    whole one. Who may believe a bundle, each host decides that pulls it.
 
     S3 is reached as S3_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say; a registry with
     the credentials of ~/.docker/config.json.

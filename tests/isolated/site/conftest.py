@@ -7,8 +7,10 @@ does to the bytes what a test tells it to.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +44,7 @@ class Line:
         seen: method, path and Range of each request.
         sent: bytes of bodies that came back through it.
         spoil: told method, path and body of each answer; gives another body, or None to cut the
-            line in its middle. Headers stay as they are.
+            line in its middle: before its head, where an answer has no body. Headers stay.
         lied: headers that every answer to a manifest gets instead; None leaves one out.
         refuse: told method and path; a status to answer with instead of asking the store.
         drop: told method and body of each request; gives the body that the store gets.
@@ -105,8 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         kept.append(("Content-Length", length))
         connection.close()
         if given is None:
-            self._answer(reply.status, kept, content[: len(content) // 2])
-            self.wfile.flush()
+            if content or method == "HEAD":
+                self._answer(reply.status, kept, content[: len(content) // 2])
+                self.wfile.flush()
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
         else:
@@ -146,6 +149,15 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - http.server's
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what is a defect; a client that reads a head alone and goes is none."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @pytest.fixture
 def line_to() -> Iterator[Callable[[str, int], Line]]:
     """Makes lines to stores."""
@@ -153,8 +165,7 @@ def line_to() -> Iterator[Callable[[str, int], Line]]:
 
     def make(host: str, port: int) -> Line:
         handler = type("Handler", (_Handler,), {})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), handler)
         line = Line(server.server_address[1], (host, port))
         handler.line = line  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -230,39 +241,35 @@ def s3_site(
 
 CONFIG = """
 version: 0.1
-log: {{level: error, accesslog: {{disabled: true}}}}
+log: {{level: info, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {folder}/blobs}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"{tls}}}
+http: {{addr: "127.0.0.1:0"{tls}}}
 {auth}
 """
+LISTENING = re.compile(r"listening on (127\.0\.0\.1:[0-9]+)\b")
 
 
 @pytest.fixture
 def registry_of(foreign: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Starts Debian's registry; returns its host and port."""
+    """Starts Debian's registry, on a port that it chooses and logs; returns its host and port."""
     program = foreign("docker-registry")
     started = []
 
     def start(name: str = "registry", auth: str = "", tls: str = "") -> str:
         folder = tmp_path / name
         folder.mkdir()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        config = folder / "config.yml"
-        config.write_text(CONFIG.format(folder=folder, port=port, auth=auth, tls=tls))
-        with (folder / "log").open("wb") as log:
+        config, log = folder / "config.yml", folder / "log"
+        config.write_text(CONFIG.format(folder=folder, auth=auth, tls=tls))
+        with log.open("wb") as output:
             process = subprocess.Popen(
-                [program, "serve", config], stdout=log, stderr=log, env={"PATH": "/usr/bin"}
+                [program, "serve", config], stdout=output, stderr=output, env={"PATH": "/usr/bin"}
             )
         started.append(process)
-        for _attempt in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return f"127.0.0.1:{port}"
-            assert process.poll() is None, (folder / "log").read_text()
+        while process.poll() is None:
+            if found := LISTENING.search(log.read_text()):
+                return found[1]
             time.sleep(0.05)
-        pytest.fail("the registry did not start")
+        pytest.fail(log.read_text())
 
     yield start
     for process in started:

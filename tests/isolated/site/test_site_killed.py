@@ -1,4 +1,4 @@
-"""A pull that dies, and one whose disk fills: no usable bundle, and the next one goes on."""
+"""A pull or a push that dies, a disk that fills: no usable bundle, and the next one goes on."""
 
 from __future__ import annotations
 
@@ -47,6 +47,43 @@ def test_killed_in_the_middle(host: Any, shipment: Path, s3_site: Any, tmp_path:
     pulled = host.airgap("pull", source, "--out", out)
     assert pulled.code == 0, pulled.err
     assert [one[2] for one in s3_site.line.asked("GET", key)] == [None, f"bytes={2 * MIB}-"]
+
+
+def test_a_push_that_was_killed_keeps_the_volumes_that_are_there(
+    host: Any, bundle: Path, line: Any, tmp_path: Path
+) -> None:
+    split = host.airgap("split", bundle, "--size", "2MB", "--out", tmp_path / "volumes")
+    assert split.code == 0, split.err
+    (folder,) = (tmp_path / "volumes").iterdir()
+    where = f"oci://{line.host}/speech/ward"
+    files = len(list(folder.iterdir()))
+
+    def stall(method: str, _path: str) -> None:
+        """The last file but one waits for its end."""
+        if method == "PATCH" and len(line.asked("PATCH")) == files - 1:
+            (tmp_path / "waiting").touch()
+            while not (tmp_path / "killed").exists():
+                time.sleep(0.01)
+
+    line.refuse = stall
+    command = [sys.executable, "-m", "airgap", "push", str(folder), where]
+    process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE)
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None, process.communicate()[1].decode()
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    (tmp_path / "killed").touch()
+    if process.stderr:
+        process.stderr.close()
+    assert host.airgap("pull", where, "--out", tmp_path / "in").code == 1  # there is no tag yet
+    line.seen.clear()
+    pushed = host.airgap("push", folder, where, "--json")
+    assert pushed.code == 0, pushed.err
+    missing = sorted(folder.glob("*.00?"))[:2]  # the volume with the head goes last
+    assert pushed.document["pushed"][0]["sent"] == sum(path.stat().st_size for path in missing)
+    pulled = host.airgap("pull", where, "--out", tmp_path / "in")
+    assert pulled.code == 0, pulled.err
 
 
 FILLS = """

@@ -131,6 +131,36 @@ def test_a_push_whose_line_was_cut_goes_on_in_the_middle_of_a_blob(
     assert pulled.code == 0, pulled.err
 
 
+def test_a_line_that_is_cut_within_a_piece_begins_the_blob_anew(
+    host: Any, shipment: Path, line: Any, tmp_path: Path
+) -> None:
+    """The registry has more of it than it has said, and drops such an upload."""
+    patches = iter(range(100))
+    line.spoil = lambda method, _path, body: (
+        None if method == "PATCH" and next(patches) == 12 else body
+    )
+    pushed = host.airgap("push", shipment, f"oci://{line.host}/speech/ward", "--json")
+    assert pushed.code == 0, pushed.err
+    others = len(files_of(shipment)) + 1  # the empty config
+    assert len(line.asked("POST")) == others + 1
+    pulled = host.airgap("pull", pushed.document["pushed"][0]["where"], "--out", tmp_path / "in")
+    assert pulled.code == 0, pulled.err
+
+
+def test_a_blob_that_never_gets_through_is_given_up(host: Any, shipment: Path, line: Any) -> None:
+    """Each try gets its first pieces through, so that the tries alone never end."""
+    line.spoil = lambda method, path, body: (
+        None if method == "PATCH" and len(line.asked(method, path.partition("?")[0])) > 2 else body
+    )
+    failed = host.airgap("push", shipment, f"oci://{line.host}/speech/ward")
+    assert failed.code == 1
+    assert "'ward-1.0.0.tar.zst': the registry 127.0.0.1" in failed.err
+    assert "broke off 4 times, and lost what it had; at last 2.1 MB of " in failed.err
+    assert "airgap split" in failed.err
+    assert "tags" not in manifest(line.host, "ward-1.0.0")
+    assert line.asked("PUT", "/manifests/") == []
+
+
 def test_a_truncated_upload_is_not_taken(host: Any, shipment: Path, line: Any) -> None:
     def shorten(method: str, body: bytes | None) -> bytes | None:
         return body[:-1] if method == "PATCH" and body and len(body) == MIB else body

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import random
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -397,6 +398,47 @@ def test_nothing_is_overwritten_here(
     again = host.airgap("pull", WARD, "--out", tmp_path / "in")
     assert again.code == 2
     assert "is there already" in again.err
+
+
+@pytest.mark.parametrize("out", ["paper.txt", "paper.txt/inbox"])
+def test_a_file_where_the_folder_is_to_be(
+    host: Any, shipment: Path, s3_site: Any, tmp_path: Path, out: str
+) -> None:
+    paper = tmp_path / "paper.txt"
+    paper.write_text("a text of somebody's\n")
+    assert host.airgap("push", shipment, MODELS).code == 0
+    failed = host.airgap("pull", WARD, "--out", tmp_path / out)
+    assert failed.code == 1
+    assert f"cannot write in '{tmp_path / out}'" in failed.err
+    assert "next: a file lies where a folder is to be: name another" in failed.err
+    assert paper.read_text() == "a text of somebody's\n"
+
+
+def test_a_bucket_that_is_not_there_is_told_with_what_makes_it(
+    host: Any, shipment: Path, large: Path, s3_site: Any, tmp_path: Path
+) -> None:
+    s3_site.client.delete_bucket(Bucket=BUCKET)
+    pull = ("pull", WARD, "--out", tmp_path / "in")
+    for arguments in (("push", shipment, MODELS), ("push", large, MODELS), pull):
+        failed = host.airgap(*arguments)
+        assert failed.code == 1
+        assert "S3 at 127.0.0.1 has no bucket 'whisper-models'" in failed.err
+        assert 'aws s3 mb s3://whisper-models --endpoint-url "$S3_ENDPOINT"' in failed.err
+    assert left(tmp_path / "in") == []
+    assert s3_site.client.list_buckets()["Buckets"] == []
+
+
+def test_a_store_that_is_not_there(
+    host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        failed = host.airgap("pull", WARD, "--out", tmp_path / "in")
+    assert failed.code == 1
+    assert "S3 at 127.0.0.1 cannot be reached" in failed.err
+    assert "check S3_ENDPOINT and the network" in failed.err
+    assert left(tmp_path / "in") == []
 
 
 @pytest.mark.parametrize(
