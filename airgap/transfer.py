@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final
 
 from airgap.errors import AirgapError
@@ -159,20 +158,22 @@ def _pour(name: str, opened: Opener, sink: Sink, patience: Patience) -> None:
 def _from_the_beginning(chunks: Iterator[bytes], answer: Answer, sink: Sink) -> Iterator[bytes]:
     """What is new in a file that a server sends whole, though part of it may be here."""
     if not sink.is_page:
-        head = _head(chunks)
-        _refuse_page(head, answer, sink)
-        chunks = chain((head,), chunks)
+        chunks = _no_page(chunks, answer, sink)
     return _behind_what_is_here(chunks, sink) if sink.position else chunks
 
 
-def _head(chunks: Iterator[bytes]) -> bytes:
-    """The first bytes, in however small pieces they come; all of the last piece."""
+def _no_page(chunks: Iterator[bytes], answer: Answer, sink: Sink) -> Iterator[bytes]:
+    """The same, once the first bytes, in however small pieces they came, are none of a web page."""
     head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= HEAD:
-            break
-    return head
+    try:
+        for chunk in chunks:
+            head += chunk
+            if len(head) >= HEAD:
+                break
+    finally:  # what came before a fault is kept, and then the fault goes on
+        _refuse_page(head, answer, sink)
+        yield head
+    yield from chunks
 
 
 def _behind_what_is_here(chunks: Iterator[bytes], sink: Sink) -> Iterator[bytes]:

@@ -35,7 +35,11 @@ from bundler.sources.s3 import ObjectStore
 from bundler.sources.web import Web
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-IMPATIENT = Patience(tries=3, pause=0.01, connect=2.0, silence=0.5, window=0.3, least=1000)
+IMPATIENT = Patience(tries=3, pause=0.01, connect=10.0, silence=2.0, window=1.5, least=1000)
+"""On a loaded machine a sound server may be silent for a second."""
+
+HASTY = replace(IMPATIENT, silence=0.5, window=0.3)
+"""For servers that are silent, or nearly so."""
 SECRET = "a-secret-of-the-test"
 GOOD_TOKEN = "hf_a-token-of-the-test"
 
@@ -511,6 +515,7 @@ class Kit:
     Https = Https
     Reply = Reply
     IMPATIENT = IMPATIENT
+    HASTY = HASTY
     SECRET = SECRET
     Local = Local
     sha256 = staticmethod(sha256)

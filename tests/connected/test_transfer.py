@@ -23,6 +23,7 @@ from bundler.sources import Access
 from bundler.sources.https import Https
 from bundler.sources.huggingface import HuggingFace
 from bundler.sources.s3 import S3
+from bundler.sources.web import Web
 
 MakeLock = Callable[..., Lock]
 
@@ -355,7 +356,7 @@ def test_a_stream_that_has_nearly_stopped_is_dropped(
 ) -> None:
     source, server, script = served
     script["model.bin"] = [kit.Reply(200, CONTENT, trickle=trickle), kit.Reply(200, CONTENT)]
-    fetch(make_lock(FILES, source), access)
+    fetch(make_lock(FILES, source), replace(access, web=Web(kit.HASTY)))
     assert len(server.asked) == 2
     assert the_file(access, kit).read_bytes() == CONTENT
 

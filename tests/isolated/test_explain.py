@@ -160,8 +160,12 @@ PROVOKED = {
     "trust.check": ("2 signer(s) must sign", "able to are: alice", "keeps this host's policy"),
     "rotation.form": ("'predicate' is missing", "no rotation", "keeps this host's policy"),
     "rotation.version": ("this host has version 1", "brings version 1", "who built the bundle"),
-    "receipt.bundle": ("the bundle 'ward-1.0.0' has", "it is about 'ward-0.9.0'", "who signed"),
-    "receipt.key": ("enrolled with the role receipt", "found that of ", "who signed"),
+    "receipt.bundle": (
+        "the bundle 'ward-1.0.0' has",
+        "it is about 'ward-0.9.0'",
+        "who handed it to you",
+    ),
+    "receipt.key": ("enrolled with the role receipt", "found that of ", "who handed it to you"),
 }
 
 
