@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -29,6 +30,9 @@ from bundler.download_cache import DownloadCache
 from bundler.lock import Lock, read_lock
 from bundler.profile import read_profile
 from runtime import generation
+
+# A shell ignores Ctrl-C for what it runs in the background, and so would every process from here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a loaded machine an example may take its time; under CI hypothesis sees to that by itself.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
