@@ -87,7 +87,8 @@ def require_signed(
 def strangers(one: Generation, artifact: str | None = None) -> list[Path]:
     """What lies in a generation, or in the folder of an artifact, and was signed by nobody.
 
-    Sorted; of a folder in which nothing is signed, its own path alone.
+    Sorted; of a folder in which nothing is signed, its own path alone, and so of one that cannot be
+    looked into: it may hold anything.
     """
     names = (*one.manifest.files, *layouts.links(one.manifest))
     signed = {file.path for file in names} | _OURS
@@ -153,7 +154,10 @@ def _unsigned(folder: Folder, prefix: str, signed: set[str]) -> Iterator[str]:
         if stat.S_ISDIR(folder.status(name).st_mode) and any(
             one.startswith(f"{path}/") for one in signed
         ):
-            with folder.inside(name, make=False) as inner:
-                yield from _unsigned(inner, f"{path}/", signed)
+            try:
+                with folder.inside(name, make=False) as inner:
+                    yield from _unsigned(inner, f"{path}/", signed)
+            except AirgapError:
+                yield path
         elif path not in signed:
             yield path

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from airgap.console import console, one_line
-from airgap.errors import next_after
+from airgap.console import console
 from airgap.verbs import options
 from runtime.engine.speakers.diarizer import SpeakerHints
 from runtime.verbs import handover, loading, speakers
@@ -170,6 +169,7 @@ def transcribe(
     from airgap import places
     from airgap.errors import AirgapError
     from runtime import recordings as files
+    from runtime.batch import places as texts
     from runtime.engine.formats import FORMATS
 
     formats = tuple(dict.fromkeys(map(str, output_format or [FormatName.TEXT])))
@@ -182,8 +182,8 @@ def transcribe(
     shown = len(formats) == 1 and not attest and out is None and from_file is None
     alone = shown and len(items) == 1 and items[0].named
     if not alone:
-        _refuse_mounts(items, place)
-        _check_places(items, out, [FORMATS[name].extension for name in formats], attest=attest)
+        endings = [FORMATS[name].extension for name in formats]
+        texts.check(items, place, out, endings, attest=attest)
     handover.require("faster_whisper", "cpu", "airgap transcribe", place, bundle)
     if emotion:
         handover.require("transformers", "emotion", "airgap transcribe --emotion", place, bundle)
@@ -237,39 +237,6 @@ def _gathered(named: list[Path], from_file: str | None, out: Path | None) -> lis
     if not named:
         raise UsageError("there is nothing to transcribe", hint="airgap transcribe --help")
     return gathering.gather(named, out)
-
-
-def _refuse_mounts(items: Sequence[Item], root: Path) -> None:
-    """What is mounted carries recordings to try it with, and takes no texts. Raises UsageError."""
-    from airgap import places
-    from airgap.errors import UsageError
-
-    mounts = (root / places.MOUNTS).resolve()
-    for item in items:
-        if item.place.is_relative_to(mounts):
-            raise UsageError(
-                one_line(f"the text of '{item.recording}' would be written into the mounts"),
-                hint="--out FOLDER",
-            )
-
-
-def _check_places(
-    items: Sequence[Item], out: Path | None, endings: Sequence[str], *, attest: bool
-) -> None:
-    """No text may take another's place, and the folder must be one. Raises."""
-    from airgap.attestation import EXTENSION
-    from airgap.errors import AirgapError
-    from runtime.batch import gathering
-
-    signed = [f"{one}{EXTENSION}" for one in endings if attest]
-    gathering.refuse_collisions(items, [*endings, *signed])
-    try:
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AirgapError(
-            f"cannot write into '{out}': {error.strerror}", hint=next_after(error)
-        ) from error
 
 
 def _host_key(root: Path) -> HostKey:

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from runtime import generation
+from airgap.errors import AirgapError
+from runtime import generation, recheck
+from runtime.folders import Folder
 
 
 @pytest.fixture
@@ -250,3 +252,19 @@ def test_a_manifest_that_was_changed_is_left_to_a_new_mount(mounted, bundle):
 def test_repair_out_and_mounted_do_not_go_together(mounted, bundle, tmp_path):
     assert mounted.airgap("repair", "--mounted", bundle, "--out", tmp_path / "x").code == 2
     assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_that_cannot_be_looked_into_hides_no_stranger(mounted, monkeypatch):
+    """Signed names may lie there and be readable: that says nothing of what lies beside them."""
+    (mounted.current.resolve() / "evil.py").write_text("import os\n")
+    inside = Folder.inside
+
+    def closed(folder, relative, *, make=True):
+        if relative == "hf" and folder.path == mounted.current.resolve():
+            raise AirgapError("cannot use 'hf': Permission denied")
+        return inside(folder, relative, make=make)
+
+    monkeypatch.setattr(Folder, "inside", closed)
+    with generation.current(mounted.root, None) as one:
+        found = [path.name for path in recheck.strangers(one)]
+    assert found == ["evil.py", "hf"]

@@ -14,6 +14,17 @@ from typing import Any
 MIB = 1 << 20
 
 
+def killed_once_it_waits(command: list[str], marks: Path) -> None:
+    """Run a command until the server that it asks makes it wait, and kill it there."""
+    with subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE, text=True) as process:
+        while not (marks / "waiting").exists():
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        (marks / "killed").touch()
+
+
 def test_killed_in_the_middle(host: Any, shipment: Path, s3_site: Any, tmp_path: Path) -> None:
     assert host.airgap("push", shipment, "s3://whisper-models/models").code == 0
     key = "models/ward-1.0.0/ward-1.0.0.tar.zst"
@@ -32,15 +43,7 @@ def test_killed_in_the_middle(host: Any, shipment: Path, s3_site: Any, tmp_path:
     s3_site.line.refuse = stall
     came.parent.mkdir(parents=True)
     came.write_bytes((shipment / "ward-1.0.0.tar.zst").read_bytes()[: 2 * MIB])
-    process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE)
-    while not (tmp_path / "waiting").exists():
-        assert process.poll() is None, process.communicate()[1].decode()
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    (tmp_path / "killed").touch()
-    if process.stderr:
-        process.stderr.close()
+    killed_once_it_waits(command, tmp_path)
     assert [path.name for path in out.iterdir()] == [".ward-1.0.0.pulling"]
     assert host.airgap("mount", out).code == 1  # nothing there is a bundle
     s3_site.line.seen.clear()
@@ -67,15 +70,7 @@ def test_a_push_that_was_killed_keeps_the_volumes_that_are_there(
 
     line.refuse = stall
     command = [sys.executable, "-m", "airgap", "push", str(folder), where]
-    process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE)
-    while not (tmp_path / "waiting").exists():
-        assert process.poll() is None, process.communicate()[1].decode()
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    (tmp_path / "killed").touch()
-    if process.stderr:
-        process.stderr.close()
+    killed_once_it_waits(command, tmp_path)
     assert host.airgap("pull", where, "--out", tmp_path / "in").code == 1  # there is no tag yet
     line.seen.clear()
     pushed = host.airgap("push", folder, where, "--json")
